@@ -198,18 +198,19 @@ create table provider (
   cost_limit           bigint check (cost_limit >= 0),
   input_price          bigint check (input_price >= 0),
   output_price         bigint check (output_price >= 0),
-  reset_tz             text not null default 'UTC',
+  reset_tz             text not null default 'UTC' check (to_timestamp(0) at time zone reset_tz is not null),
   requests_per_minute  int check (requests_per_minute > 0),
   concurrency          int check (concurrency > 0),
   auto_disabled_until  timestamptz,
   auto_disabled_reason text not null default '',
+  auto_disabled_times  int not null default 0,
   created_at           timestamptz not null default clock(),
   updated_at           timestamptz not null default clock(),
   check (cost_limit is null or (input_price is not null and output_price is not null))
 );
 create trigger provider_rings after insert or update or delete on provider for each row execute function ring('provider');
 
--- Books by local day of the provider; cost in micros of the currency the prices are in.
+-- Books by local day of the provider; cost in micros of the currency the prices are in, null when no price was known.
 create table provider_usage (
   provider_id       bigint not null references provider on delete cascade,
   day               date not null,
@@ -225,6 +226,7 @@ create table provider_usage (
   primary key (provider_id, day)
 );
 
+-- A claim on the day's quota while a call is under way. settled_at: the sweeper gave the call up and booked the estimate.
 create table provider_reservation (
   id          uuid primary key default gen_random_uuid(),
   provider_id bigint not null references provider on delete cascade,
@@ -234,7 +236,8 @@ create table provider_reservation (
   created_at  timestamptz not null default clock(),
   settled_at  timestamptz
 );
-create index provider_reservation_open on provider_reservation (created_at);
+create index provider_reservation_open on provider_reservation (created_at) where settled_at is null;
+create index provider_reservation_swept on provider_reservation (settled_at) where settled_at is not null;
 
 -- Doors ----------------------------------------------------------------------
 
