@@ -218,7 +218,7 @@ create table provider_usage (
   prompt_tokens     bigint not null default 0,
   completion_tokens bigint not null default 0,
   tokens            bigint not null default 0,
-  cost              bigint not null default 0,
+  cost              bigint,
   reserved_tokens   bigint not null default 0,
   reserved_cost     bigint not null default 0,
   input_price       bigint,
