@@ -105,7 +105,7 @@ func (s *Store) BookUsage(ctx context.Context, calls []Usage) error {
 	for _, u := range slices.SortedFunc(slices.Values(calls), inOrder) {
 		batch.Queue(`
 			insert into provider_usage as u (provider_id, day, requests, prompt_tokens, completion_tokens, tokens, cost, input_price, output_price)
-			select id, (clock() at time zone reset_tz)::date, @requests, @prompt, @completion, @prompt + @completion,
+			select id, (clock() at time zone reset_tz)::date, @requests, @prompt, @completion, @prompt::bigint + @completion::bigint,
 			  @cost::bigint, @input_price::bigint, @output_price::bigint
 			from provider where id = @id
 			on conflict (provider_id, day) do update set
