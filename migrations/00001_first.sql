@@ -22,6 +22,15 @@ begin
 end $$;
 -- +goose StatementEnd
 
+-- +goose StatementBegin
+-- ring_account does the same for a row that belongs to an account.
+create function ring_account() returns trigger language plpgsql as $$
+begin
+  perform pg_notify('frontdesk', json_build_object('topic', 'account', 'id', new.account_id)::text);
+  return null;
+end $$;
+-- +goose StatementEnd
+
 -- Processes and the accounts they hold ---------------------------------------
 
 create table process (
@@ -74,13 +83,15 @@ end $$;
 -- +goose StatementEnd
 create trigger account_has_lease after insert on account for each row execute function lease_account();
 
--- What a person needs to link an account now: written by the process that holds it, read by any.
+-- Somebody wants to link the account until wanted_until; the process that holds it writes what to scan.
 create table pairing (
-  account_id bigint primary key references account on delete cascade,
-  code       text not null,
-  expires_at timestamptz not null,
-  renewals   int not null default 0
+  account_id   bigint primary key references account on delete cascade,
+  wanted_until timestamptz not null,
+  code         text not null default '',
+  expires_at   timestamptz not null default '-infinity',
+  renewals     int not null default 0
 );
+create trigger pairing_rings after insert on pairing for each row execute function ring_account();
 
 -- Customers ------------------------------------------------------------------
 

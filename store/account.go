@@ -1,0 +1,262 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Status is what an account is doing, in the words people read.
+type Status string
+
+// The statuses of an account (interfaces.md).
+const (
+	StatusNew          Status = "new"          // never paired
+	StatusPairing      Status = "pairing"      // a code waits to be scanned
+	StatusConnecting   Status = "connecting"   // first connection under way
+	StatusConnected    Status = "connected"    // messages flow
+	StatusReconnecting Status = "reconnecting" // lost, coming back by itself
+	StatusLoggedOut    Status = "logged_out"   // the phone removed us
+	StatusRestricted   Status = "restricted"   // WhatsApp limits it for a time
+	StatusOutdated     Status = "outdated"     // WhatsApp wants a newer client
+	StatusStopped      Status = "stopped"      // disconnected by a person
+	StatusFailed       Status = "failed"       // needs a person
+)
+
+// Wanted is what people asked of an account; the process that holds it obeys.
+type Wanted string
+
+// What may be wanted of an account.
+const (
+	WantRun    Wanted = "run"
+	WantStop   Wanted = "stop"
+	WantLogout Wanted = "logout"
+	WantDelete Wanted = "delete"
+)
+
+// Kinds of account, and of the processes that hold them.
+const (
+	KindWhatsApp = "whatsapp"
+	KindSandbox  = "sandbox"
+)
+
+// Account is one WhatsApp identity. JID is empty until it is paired.
+type Account struct {
+	ID           int64
+	Kind         string
+	Name         string
+	Wanted       Wanted
+	JID          *string `db:"jid"`
+	Phone        *string
+	LID          *string `db:"lid"`
+	Status       Status
+	StatusCause  string
+	StatusSince  time.Time
+	Paused       bool
+	Persona      string
+	DebounceMs   int
+	Presence     bool
+	Fallback     string
+	FallbackText string
+	CreatedAt    time.Time
+}
+
+// Paired says whether a phone is linked.
+func (a Account) Paired() bool { return a.JID != nil }
+
+// Debounce is how long a customer's message waits for a next one.
+func (a Account) Debounce() time.Duration { return time.Duration(a.DebounceMs) * time.Millisecond }
+
+const accountColumns = `id, kind, name, wanted, jid, phone, lid, status, status_cause, status_since, paused, persona,
+	debounce_ms, presence, fallback, fallback_text, created_at`
+
+// LimitError refuses an account beyond the limit (L1).
+type LimitError struct{ Limit int }
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("Cannot initialize account: instance limit (%d) reached", e.Limit) //nolint:staticcheck // L1's literal text
+}
+
+// accountLock serialises the counting of accounts: "fd" and a number of our own.
+const accountLock = 0x6664_0002
+
+// AddAccount creates an account that waits to be paired. Beyond perProcess
+// accounts for each live process it returns a *LimitError and changes nothing.
+func (s *Store) AddAccount(ctx context.Context, kind, name string, perProcess int) (Account, error) {
+	var a Account
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := lockPlaces(ctx, tx, kind, perProcess); err != nil {
+			return err
+		}
+		var err error
+		a, err = one[Account](ctx, tx, `
+			insert into account (kind, name) values (@kind, @name)
+			returning `+accountColumns, pgx.NamedArgs{"kind": kind, "name": name})
+		return err
+	})
+	return a, err
+}
+
+// lockPlaces holds the right to enable one more account until tx ends.
+func lockPlaces(ctx context.Context, tx pgx.Tx, kind string, perProcess int) error {
+	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, accountLock); err != nil {
+		return err
+	}
+	var enabled, limit int
+	err := tx.QueryRow(ctx, `
+		select (select count(*) from account where kind = @kind and enabled),
+		       @per * greatest(1, (select count(*) from process where kind = @kind and seen_at > clock() - interval '12 seconds'))`,
+		pgx.NamedArgs{"kind": kind, "per": perProcess}).Scan(&enabled, &limit)
+	if err != nil {
+		return err
+	}
+	if enabled >= limit {
+		return &LimitError{Limit: limit}
+	}
+	return nil
+}
+
+// Accounts are all accounts, oldest first.
+func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
+	return many[Account](ctx, s.pool, `select `+accountColumns+` from account order by id`, nil)
+}
+
+// Account is one account, or ErrNotFound.
+func (s *Store) Account(ctx context.Context, id int64) (Account, error) {
+	return one[Account](ctx, s.pool, `select `+accountColumns+` from account where id = @id`, pgx.NamedArgs{"id": id})
+}
+
+// AccountChange is what an admin may change; nil leaves a field as it is.
+type AccountChange struct {
+	Name         *string
+	Paused       *bool
+	Persona      *string
+	DebounceMs   *int
+	Presence     *bool
+	Fallback     *string
+	FallbackText *string
+}
+
+// ChangeAccount changes the given fields.
+func (s *Store) ChangeAccount(ctx context.Context, id int64, c AccountChange) (Account, error) {
+	return one[Account](ctx, s.pool, `
+		update account set
+		  name = coalesce(@name, name),
+		  paused = coalesce(@paused, paused),
+		  persona = coalesce(@persona, persona),
+		  debounce_ms = coalesce(@debounce, debounce_ms),
+		  presence = coalesce(@presence, presence),
+		  fallback = coalesce(@fallback, fallback),
+		  fallback_text = coalesce(@text, fallback_text)
+		where id = @id
+		returning `+accountColumns, pgx.NamedArgs{
+		"id": id, "name": c.Name, "paused": c.Paused, "persona": c.Persona, "debounce": c.DebounceMs,
+		"presence": c.Presence, "fallback": c.Fallback, "text": c.FallbackText,
+	})
+}
+
+// Want records what a person asked of an account and rings for its owner.
+// Enabling one beyond the limit returns a *LimitError.
+func (s *Store) Want(ctx context.Context, id int64, w Wanted, perProcess int) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		a, err := one[Account](ctx, tx, `select `+accountColumns+` from account where id = @id`, pgx.NamedArgs{"id": id})
+		if err != nil {
+			return err
+		}
+		if a.Wanted == WantStop && w != WantStop {
+			if err := lockPlaces(ctx, tx, a.Kind, perProcess); err != nil {
+				return err
+			}
+		}
+		_, err = tx.Exec(ctx, `update account set wanted = @wanted where id = @id`, pgx.NamedArgs{"id": id, "wanted": w})
+		return err
+	})
+}
+
+// SetStatus records what an account is doing and why; the same status again
+// keeps its beginning.
+func (s *Store) SetStatus(ctx context.Context, id int64, status Status, cause string) error {
+	_, err := s.pool.Exec(ctx, `
+		update account set status = @status, status_cause = @cause,
+		  status_since = case when status = @status then status_since else clock() end
+		where id = @id and (status, status_cause) is distinct from (@status, @cause)`,
+		pgx.NamedArgs{"id": id, "status": status, "cause": cause})
+	return err
+}
+
+// ErrPairedElsewhere says that the scanned phone already runs as another account.
+var ErrPairedElsewhere = errors.New("this phone is already linked to another account here")
+
+// SetIdentity records the phone that an account was paired with.
+func (s *Store) SetIdentity(ctx context.Context, id int64, jid, phone, lid string) error {
+	_, err := s.pool.Exec(ctx, `
+		with done as (delete from pairing where account_id = @id)
+		update account set jid = @jid, phone = @phone, lid = nullif(@lid, '') where id = @id`,
+		pgx.NamedArgs{"id": id, "jid": jid, "phone": phone, "lid": lid})
+	if breaks(err, "account_jid_key") {
+		return ErrPairedElsewhere
+	}
+	return err
+}
+
+// ClearIdentity forgets the linked phone; conversations stay.
+func (s *Store) ClearIdentity(ctx context.Context, id int64) error {
+	_, err := s.pool.Exec(ctx, `
+		update account set jid = null, wanted = case wanted when 'logout' then 'run' else wanted end where id = @id`,
+		pgx.NamedArgs{"id": id})
+	return err
+}
+
+// DeleteAccount forgets an account with its conversations. Only its owner calls
+// it, after the socket is closed.
+func (s *Store) DeleteAccount(ctx context.Context, id int64) error {
+	_, err := s.pool.Exec(ctx, `delete from account where id = @id`, pgx.NamedArgs{"id": id})
+	return err
+}
+
+// Pairing is what a person needs to link an account. Code is empty until the
+// account's owner has one.
+type Pairing struct {
+	Code        string
+	ExpiresAt   time.Time
+	Renewals    int
+	WantedUntil time.Time
+	Fresh       bool // the code can be scanned now
+}
+
+// WantPairing asks the account's owner for codes during the next d, and returns
+// the code of this moment, if there is one.
+func (s *Store) WantPairing(ctx context.Context, account int64, d time.Duration) (Pairing, error) {
+	return one[Pairing](ctx, s.pool, `
+		insert into pairing (account_id, wanted_until) values (@account, clock() + @wait)
+		on conflict (account_id) do update set wanted_until = excluded.wanted_until
+		returning code, case when expires_at = '-infinity' then clock() else expires_at end as expires_at,
+		  renewals, wanted_until, expires_at > clock() as fresh`,
+		pgx.NamedArgs{"account": account, "wait": d})
+}
+
+// PairingWanted says whether somebody still waits for a code of account.
+func (s *Store) PairingWanted(ctx context.Context, account int64) (bool, error) {
+	var wanted bool
+	err := s.pool.QueryRow(ctx, `
+		select exists (select from pairing where account_id = @account and wanted_until > clock())`,
+		pgx.NamedArgs{"account": account}).Scan(&wanted)
+	return wanted, err
+}
+
+// OfferPairing publishes a code to scan, good for the next d.
+func (s *Store) OfferPairing(ctx context.Context, account int64, code string, d time.Duration) error {
+	_, err := s.pool.Exec(ctx, `
+		update pairing set code = @code, expires_at = clock() + @valid, renewals = renewals + 1 where account_id = @account`,
+		pgx.NamedArgs{"account": account, "code": code, "valid": d})
+	return err
+}
+
+// EndPairing withdraws the code.
+func (s *Store) EndPairing(ctx context.Context, account int64) error {
+	_, err := s.pool.Exec(ctx, `delete from pairing where account_id = @account`, pgx.NamedArgs{"account": account})
+	return err
+}

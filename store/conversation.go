@@ -1,0 +1,363 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// State says who has the ball in a conversation.
+type State string
+
+// The states of a conversation.
+const (
+	StateBot    State = "bot"
+	StateHuman  State = "human"
+	StatePaused State = "paused"
+	StateClosed State = "closed"
+)
+
+// Conversation is one customer's talk with one account. It is also the queue:
+// LastSeq is what came, AnsweredSeq what is answered or deliberately skipped.
+type Conversation struct {
+	ID          int64
+	AccountID   int64
+	ContactID   int64
+	Chat        string // WhatsApp address that replies go to
+	State       State
+	StateSince  time.Time
+	LastSeq     int64
+	AnsweredSeq int64
+	OutSeq      int64
+	DueAt       *time.Time
+	Attempts    int
+	ActiveAt    time.Time
+	CreatedAt   time.Time
+}
+
+// Inbound is a message as it came from WhatsApp.
+type Inbound struct {
+	AccountID int64
+	ContactID int64
+	Chat      string
+	WaID      string
+	Kind      string // text, image, …: what the customer sent
+	Body      string
+	SentAt    time.Time
+	Wait      time.Duration // debounce: how long to wait for a next message
+}
+
+// Received is where an inbound message was put. Duplicate says that it was there
+// already; nothing else is set then.
+type Received struct {
+	ConversationID int64
+	Seq            int64
+	Duplicate      bool
+	Wait           time.Duration // until the turn is due
+}
+
+// WaitMax is the longest that a debounce may hold an answer back.
+const WaitMax = 10 * time.Second
+
+// Receive stores a customer's message and makes its turn due, in one statement
+// and one commit. Once it returns nil, the message is safe.
+func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
+	r, err := one[struct {
+		ID    int64
+		Seq   int64
+		DueIn time.Duration
+	}](ctx, s.pool, `
+		with c as (
+		  insert into conversation as c (account_id, contact_id, chat, last_seq, pending_since, due_at, active_at)
+		  values (@account, @contact, @chat, 1, clock(), clock() + @wait, clock())
+		  on conflict (account_id, contact_id) do update set
+		    chat = excluded.chat,
+		    active_at = excluded.active_at,
+		    last_seq = c.last_seq + 1,
+		    answered_seq = case when c.state = 'bot' then c.answered_seq else c.last_seq + 1 end,
+		    pending_since = case when c.last_seq > c.answered_seq then c.pending_since else clock() end,
+		    due_at = case when c.last_seq > c.answered_seq
+		                  then greatest(coalesce(c.retry_at, '-infinity'), least(clock() + @wait, c.pending_since + @wait_max))
+		                  else clock() + @wait end
+		  returning id, last_seq, due_at),
+		m as (
+		  insert into message (conversation_id, seq, direction, wa_id, kind, body, sent_at)
+		  select id, last_seq, 'in', @wa_id, @kind, @body, @sent_at from c)
+		select id, last_seq as seq, greatest(due_at - clock(), interval '0') as due_in from c`,
+		pgx.NamedArgs{
+			"account": in.AccountID, "contact": in.ContactID, "chat": in.Chat, "wait": in.Wait, "wait_max": WaitMax,
+			"wa_id": in.WaID, "kind": in.Kind, "body": in.Body, "sent_at": in.SentAt,
+		})
+	if breaks(err, "message_wa_id_key") {
+		return Received{Duplicate: true}, nil
+	}
+	return Received{ConversationID: r.ID, Seq: r.Seq, Wait: r.DueIn}, err
+}
+
+// ReceiveOwn stores a message that somebody typed on the account's own phone,
+// and gives the conversation to that person in the same statement: turns under
+// way are fenced, bubbles not yet claimed are cancelled. Ids of our own bubbles
+// are not messages of a person; for them it does nothing.
+func (s *Store) ReceiveOwn(ctx context.Context, in Inbound) error {
+	_, err := s.pool.Exec(ctx, `
+		with c as (
+		  insert into conversation as c (account_id, contact_id, chat, state, last_seq, answered_seq, active_at)
+		  select @account, @contact, @chat, 'human', 1, 1, clock()
+		  where not exists (select from outbound where wa_id = @wa_id)
+		  on conflict (account_id, contact_id) do update set
+		    state = 'human', state_since = clock(), active_at = clock(),
+		    last_seq = c.last_seq + 1, answered_seq = c.last_seq + 1, retry_at = null, attempts = 0
+		  returning id, last_seq),
+		m as (
+		  insert into message (conversation_id, seq, direction, wa_id, kind, body, sent_at)
+		  select id, last_seq, 'out', @wa_id, @kind, @body, @sent_at from c),
+		o as (
+		  update outbound set cancelled_at = clock() where conversation_id = (select id from c)
+		    and origin = 'bot' and claimed_at is null and sent_at is null and failed_at is null and cancelled_at is null)
+		insert into timeline (conversation_id, seq, kind, detail)
+		select id, last_seq, 'taken_over', '{"by": "phone"}' from c`,
+		pgx.NamedArgs{
+			"account": in.AccountID, "contact": in.ContactID, "chat": in.Chat,
+			"wa_id": in.WaID, "kind": in.Kind, "body": in.Body, "sent_at": in.SentAt,
+		})
+	if breaks(err, "message_wa_id_key") {
+		return nil
+	}
+	return err
+}
+
+// Due is a conversation whose customer waits for a turn.
+type Due struct {
+	ID        int64
+	AccountID int64
+	DueIn     time.Duration
+	Waiting   time.Duration // since the oldest unanswered message
+}
+
+// DueConversations are those of the given accounts that wait for a turn, the
+// longest waiting first.
+func (s *Store) DueConversations(ctx context.Context, accounts []int64, limit int) ([]Due, error) {
+	return many[Due](ctx, s.pool, `
+		select id, account_id, greatest(coalesce(due_at, clock()) - clock(), interval '0') as due_in,
+		  clock() - coalesce(pending_since, clock()) as waiting
+		from conversation
+		where account_id = any(@accounts) and last_seq > answered_seq
+		order by due_at, id limit @limit`,
+		pgx.NamedArgs{"accounts": accounts, "limit": limit})
+}
+
+// Turn is all that one turn of a conversation needs to know, read in one
+// statement: who, for which account, and what has not been settled yet.
+type Turn struct {
+	ConversationID int64
+	AccountID      int64
+	State          State
+	LastSeq        int64
+	AnsweredSeq    int64
+	Attempts       int
+	DueIn          time.Duration // > 0: not yet
+	OldestAge      time.Duration // of the oldest unsettled message, by the time WhatsApp gave it
+	AccountPaused  bool
+	Persona        string
+	Presence       bool
+	Fallback       string
+	FallbackText   string
+	ContactName    string
+	Chat           string
+	Now            time.Time
+}
+
+// Turn reads what a turn of the conversation needs.
+func (s *Store) Turn(ctx context.Context, conversation int64) (Turn, error) {
+	return one[Turn](ctx, s.pool, `
+		select c.id as conversation_id, c.account_id, c.state, c.last_seq, c.answered_seq, c.attempts, c.chat,
+		  greatest(coalesce(c.due_at, clock()) - clock(), interval '0') as due_in,
+		  clock() - coalesce((select min(m.sent_at) from message m where m.conversation_id = c.id and m.seq > c.answered_seq), clock()) as oldest_age,
+		  a.paused as account_paused, a.persona, a.presence, a.fallback, a.fallback_text,
+		  p.name as contact_name, clock() as now
+		from conversation c
+		join account a on a.id = c.account_id
+		join contact p on p.id = c.contact_id
+		where c.id = @id`, pgx.NamedArgs{"id": conversation})
+}
+
+// Line is one message of a history, in either direction.
+type Line struct {
+	Direction string // "in" or "out"
+	Seq       int64  // of the message, or of the last message it answers
+	Kind      string
+	Body      string
+	At        time.Time
+}
+
+// History is the newest lines of a conversation up to message hi, oldest first.
+func (s *Store) History(ctx context.Context, conversation, hi int64, limit int) ([]Line, error) {
+	return many[Line](ctx, s.pool, `
+		select direction, seq, kind, body, at from (
+		  (select direction, seq, 0::bigint as out_seq, kind, body, sent_at as at
+		   from message where conversation_id = @id and seq <= @hi order by seq desc limit @limit)
+		  union all
+		  (select 'out', after_seq, out_seq, 'text', body, coalesce(sent_at, created_at)
+		   from outbound where conversation_id = @id and failed_at is null and cancelled_at is null
+		   order by out_seq desc limit @limit)
+		  order by seq desc, out_seq desc limit @limit) newest
+		order by seq, out_seq`,
+		pgx.NamedArgs{"id": conversation, "hi": hi, "limit": limit})
+}
+
+// Reply is the answer to the messages (Lo, Hi] of a conversation, in bubbles.
+type Reply struct {
+	ConversationID int64
+	Lo, Hi         int64
+	Force          bool // answer although a newer message came
+	Origin         string
+	Bubbles        []Bubble
+	Provider       string
+	Model          string
+	Detail         any // for the timeline; encoded as JSON
+}
+
+// Bubble is one WhatsApp message of a reply; its id is chosen before sending.
+type Bubble struct {
+	WaID string
+	Body string
+}
+
+// Answer queues a reply and moves the cursor over what it answers, in one
+// statement. It returns false and does nothing when the cursor has moved, a
+// newer message came (unless Force) or a person has the conversation: read
+// Turn again to see which.
+func (s *Store) Answer(ctx context.Context, r Reply) (bool, error) {
+	ids, bodies := make([]string, len(r.Bubbles)), make([]string, len(r.Bubbles))
+	for i, b := range r.Bubbles {
+		ids[i], bodies[i] = b.WaID, b.Body
+	}
+	queued, err := column[int64](ctx, s.pool, `
+		with c as (
+		  update conversation set answered_seq = @hi, attempts = 0, retry_at = null, out_seq = out_seq + @n, active_at = clock(),
+		    pending_since = case when last_seq > @hi then clock() end
+		  where id = @id and answered_seq = @lo and state = 'bot' and (last_seq = @hi or @force)
+		  returning id, account_id, out_seq - @n as base),
+		t as (
+		  insert into timeline (conversation_id, seq, kind, detail) select id, @hi, 'answered', coalesce(@detail::jsonb, '{}') from c)
+		insert into outbound (wa_id, conversation_id, account_id, origin, out_seq, after_seq, body, provider, model)
+		select b.wa_id, c.id, c.account_id, @origin, c.base + b.n, @hi, b.body, @provider, @model
+		from c, unnest(@ids::text[], @bodies::text[]) with ordinality as b (wa_id, body, n) order by b.n returning id`,
+		pgx.NamedArgs{
+			"id": r.ConversationID, "lo": r.Lo, "hi": r.Hi, "force": r.Force, "n": len(ids), "ids": ids, "bodies": bodies,
+			"origin": r.Origin, "provider": r.Provider, "model": r.Model, "detail": r.Detail,
+		})
+	return len(queued) > 0, err
+}
+
+// Skip settles everything received so far without an answer, and says why in
+// the timeline. False: the cursor had moved.
+func (s *Store) Skip(ctx context.Context, conversation, lo int64, reason string) (bool, error) {
+	return s.decide(ctx, `
+		with c as (
+		  update conversation set answered_seq = last_seq, attempts = 0, retry_at = null
+		  where id = @id and answered_seq = @lo returning id, last_seq)
+		insert into timeline (conversation_id, seq, kind, detail)
+		select id, last_seq, 'skipped', jsonb_build_object('reason', @reason::text) from c`,
+		pgx.NamedArgs{"id": conversation, "lo": lo, "reason": reason})
+}
+
+// RetryLater leaves the messages unsettled and makes their turn due again after
+// wait. False: the cursor had moved.
+func (s *Store) RetryLater(ctx context.Context, conversation, lo int64, wait time.Duration, reason string) (bool, error) {
+	return s.decide(ctx, `
+		with c as (
+		  update conversation set attempts = attempts + 1, retry_at = clock() + @wait, due_at = clock() + @wait
+		  where id = @id and answered_seq = @lo returning id, last_seq, attempts)
+		insert into timeline (conversation_id, seq, kind, detail)
+		select id, last_seq, 'retry', jsonb_build_object('reason', @reason::text, 'attempt', attempts) from c`,
+		pgx.NamedArgs{"id": conversation, "lo": lo, "wait": wait, "reason": reason})
+}
+
+// HandOff gives the conversation to people and settles what came so far.
+func (s *Store) HandOff(ctx context.Context, conversation, lo int64, reason string) (bool, error) {
+	return s.decide(ctx, `
+		with c as (
+		  update conversation set state = 'human', state_since = clock(), answered_seq = last_seq, attempts = 0, retry_at = null
+		  where id = @id and answered_seq = @lo returning id, last_seq)
+		insert into timeline (conversation_id, seq, kind, detail)
+		select id, last_seq, 'handed_off', jsonb_build_object('reason', @reason::text) from c`,
+		pgx.NamedArgs{"id": conversation, "lo": lo, "reason": reason})
+}
+
+func (s *Store) decide(ctx context.Context, statement string, args pgx.NamedArgs) (bool, error) {
+	done, err := s.pool.Exec(ctx, statement, args)
+	return done.RowsAffected() > 0, err
+}
+
+// SetState gives the conversation to the bot or to people. Away from the bot,
+// what came so far is settled and unclaimed bubbles of the bot are cancelled.
+func (s *Store) SetState(ctx context.Context, conversation int64, state State, by string) error {
+	done, err := s.decide(ctx, `
+		with c as (
+		  update conversation set state = @state, state_since = clock(),
+		    answered_seq = case when @state = 'bot' then answered_seq else last_seq end
+		  where id = @id returning id, last_seq),
+		o as (
+		  update outbound set cancelled_at = clock()
+		  where @state <> 'bot' and conversation_id = (select id from c) and origin = 'bot'
+		    and claimed_at is null and sent_at is null and failed_at is null and cancelled_at is null)
+		insert into timeline (conversation_id, seq, kind, detail)
+		select id, last_seq, 'state', jsonb_build_object('state', @state::text, 'by', @by::text) from c`,
+		pgx.NamedArgs{"id": conversation, "state": state, "by": by})
+	if err == nil && !done {
+		return ErrNotFound
+	}
+	return err
+}
+
+// Page asks for rows before the one with id Before (0: from the newest).
+type Page struct {
+	Before int64
+	Limit  int
+}
+
+// ConversationSummary is a conversation with the words people know it by.
+type ConversationSummary struct {
+	Conversation
+	AccountName string
+	ContactName string
+	Phone       *string
+}
+
+// Conversations are the conversations of one account, or of all (0), newest id
+// first.
+func (s *Store) Conversations(ctx context.Context, account int64, p Page) ([]ConversationSummary, error) {
+	return many[ConversationSummary](ctx, s.pool, conversationSummaries+`
+		where (@account = 0 or c.account_id = @account) and (@before = 0 or c.id < @before)
+		order by c.id desc limit @limit`,
+		pgx.NamedArgs{"account": account, "before": p.Before, "limit": p.Limit})
+}
+
+// Conversation is one conversation, or ErrNotFound.
+func (s *Store) Conversation(ctx context.Context, id int64) (ConversationSummary, error) {
+	return one[ConversationSummary](ctx, s.pool, conversationSummaries+` where c.id = @id`, pgx.NamedArgs{"id": id})
+}
+
+const conversationSummaries = `
+	select c.id, c.account_id, c.contact_id, c.chat, c.state, c.state_since, c.last_seq, c.answered_seq, c.out_seq, c.due_at,
+	  c.attempts, c.active_at, c.created_at, a.name as account_name, p.name as contact_name, p.phone
+	from conversation c join account a on a.id = c.account_id join contact p on p.id = c.contact_id`
+
+// TimelineEntry says what happened to the messages up to Seq, and why.
+type TimelineEntry struct {
+	ID     int64
+	Seq    int64
+	Kind   string
+	Detail map[string]any
+	At     time.Time
+}
+
+// Timeline is the newest entries of a conversation, newest first.
+func (s *Store) Timeline(ctx context.Context, conversation int64, p Page) ([]TimelineEntry, error) {
+	return many[TimelineEntry](ctx, s.pool, `
+		select id, seq, kind, detail, at from timeline
+		where conversation_id = @id and (@before = 0 or id < @before) order by id desc limit @limit`,
+		pgx.NamedArgs{"id": conversation, "before": p.Before, "limit": p.Limit})
+}
