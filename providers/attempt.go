@@ -46,6 +46,7 @@ func (r *Registry) ask(ctx context.Context, c *candidate, q openai.ChatCompletio
 	tooLate := time.AfterFunc(limit, func() { end(errLate) })
 	defer tooLate.Stop()
 	call, seen := watch(call)
+	defer seen.close()
 
 	var got reply
 	var err error

@@ -158,6 +158,14 @@ type seen struct {
 	header http.Header
 	events bool   // the body is a stream of events
 	body   []byte // unless it is
+	open   io.Closer
+}
+
+// close ends the response; go-openai leaves those of failed streams open.
+func (s *seen) close() {
+	if s.open != nil {
+		s.open.Close()
+	}
 }
 
 type seenKey struct{}
@@ -198,7 +206,7 @@ func (t *recorder) RoundTrip(q *http.Request) (*http.Response, error) {
 	if !s.events {
 		b.keep = &s.body
 	}
-	resp.Body = b
+	resp.Body, s.open = b, b
 	return resp, nil
 }
 
