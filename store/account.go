@@ -231,7 +231,7 @@ type Pairing struct {
 // the code of this moment, if there is one.
 func (s *Store) WantPairing(ctx context.Context, account int64, d time.Duration) (Pairing, error) {
 	return one[Pairing](ctx, s.pool, `
-		insert into pairing (account_id, wanted_until) values (@account, clock() + @wait)
+		insert into pairing (account_id, wanted_until) values (@account, clock() + @wait::interval)
 		on conflict (account_id) do update set wanted_until = excluded.wanted_until
 		returning code, case when expires_at = '-infinity' then clock() else expires_at end as expires_at,
 		  renewals, wanted_until, expires_at > clock() as fresh`,
@@ -250,7 +250,7 @@ func (s *Store) PairingWanted(ctx context.Context, account int64) (bool, error) 
 // OfferPairing publishes a code to scan, good for the next d.
 func (s *Store) OfferPairing(ctx context.Context, account int64, code string, d time.Duration) error {
 	_, err := s.pool.Exec(ctx, `
-		update pairing set code = @code, expires_at = clock() + @valid, renewals = renewals + 1 where account_id = @account`,
+		update pairing set code = @code, expires_at = clock() + @valid::interval, renewals = renewals + 1 where account_id = @account`,
 		pgx.NamedArgs{"account": account, "code": code, "valid": d})
 	return err
 }

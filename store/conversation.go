@@ -70,7 +70,7 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 	}](ctx, s.pool, `
 		with c as (
 		  insert into conversation as c (account_id, contact_id, chat, last_seq, pending_since, due_at, active_at)
-		  values (@account, @contact, @chat, 1, clock(), clock() + @wait, clock())
+		  values (@account, @contact, @chat, 1, clock(), clock() + @wait::interval, clock())
 		  on conflict (account_id, contact_id) do update set
 		    chat = excluded.chat,
 		    active_at = excluded.active_at,
@@ -78,8 +78,8 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 		    answered_seq = case when c.state = 'bot' then c.answered_seq else c.last_seq + 1 end,
 		    pending_since = case when c.last_seq > c.answered_seq then c.pending_since else clock() end,
 		    due_at = case when c.last_seq > c.answered_seq
-		                  then greatest(coalesce(c.retry_at, '-infinity'), least(clock() + @wait, c.pending_since + @wait_max))
-		                  else clock() + @wait end
+		                  then greatest(coalesce(c.retry_at, '-infinity'), least(clock() + @wait::interval, c.pending_since + @wait_max::interval))
+		                  else clock() + @wait::interval end
 		  returning id, last_seq, due_at),
 		m as (
 		  insert into message (conversation_id, seq, direction, wa_id, kind, body, sent_at)
@@ -268,7 +268,7 @@ func (s *Store) Skip(ctx context.Context, conversation, lo int64, reason string)
 func (s *Store) RetryLater(ctx context.Context, conversation, lo int64, wait time.Duration, reason string) (bool, error) {
 	return s.decide(ctx, `
 		with c as (
-		  update conversation set attempts = attempts + 1, retry_at = clock() + @wait, due_at = clock() + @wait
+		  update conversation set attempts = attempts + 1, retry_at = clock() + @wait::interval, due_at = clock() + @wait::interval
 		  where id = @id and answered_seq = @lo returning id, last_seq, attempts)
 		insert into timeline (conversation_id, seq, kind, detail)
 		select id, last_seq, 'retry', jsonb_build_object('reason', @reason::text, 'attempt', attempts) from c`,

@@ -36,7 +36,7 @@ func (s *Store) RenewLeases(ctx context.Context, p Process, ttl time.Duration) (
 		var err error
 		held, err = many[Lease](ctx, tx, `
 			with live as (
-			  select greatest(1, count(*)) as n from process where kind = @kind and seen_at > clock() - @ttl),
+			  select greatest(1, count(*)) as n from process where kind = @kind and seen_at > clock() - @ttl::interval),
 			share as (
 			  select least(@cap, ceil((select count(*) from account where enabled and kind = @kind)::numeric / n))::int as n from live),
 			mine as (
@@ -44,7 +44,7 @@ func (s *Store) RenewLeases(ctx context.Context, p Process, ttl time.Duration) (
 			  where a.enabled and a.kind = @kind and (owner = @me or lease_until < clock())
 			  order by (owner = @me) desc nulls last, account_id
 			  limit (select n from share) for update of account_lease skip locked)
-			update account_lease l set owner = @me, lease_until = clock() + @ttl,
+			update account_lease l set owner = @me, lease_until = clock() + @ttl::interval,
 			  epoch = l.epoch + (l.owner is distinct from @me)::int
 			where l.account_id in (select account_id from mine)
 			returning account_id, epoch`, args)

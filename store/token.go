@@ -59,7 +59,7 @@ func (s *Store) AddSignInLink(ctx context.Context, d time.Duration) (secret stri
 	secret = newSecret()
 	_, err = s.pool.Exec(ctx, `
 		with old as (delete from sign_in_link where expires_at < clock())
-		insert into sign_in_link (hash, expires_at) values (@hash, clock() + @valid)`,
+		insert into sign_in_link (hash, expires_at) values (@hash, clock() + @valid::interval)`,
 		pgx.NamedArgs{"hash": hashOf(secret), "valid": d})
 	return secret, err
 }

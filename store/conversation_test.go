@@ -1,0 +1,194 @@
+package store_test
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"frontdesk/store"
+)
+
+// desk is one account that this process holds and one customer who writes to it.
+type desk struct {
+	*store.Store
+	account, contact int64
+	process          store.Process
+}
+
+func newDesk(t *testing.T) desk {
+	t.Helper()
+	s, _ := open(t)
+	a, err := s.AddAccount(t.Context(), store.KindWhatsApp, "Shop", 100)
+	must(t, err)
+	contact, err := s.ResolveContact(t.Context(), "77770000001", "877770000001", "")
+	must(t, err)
+	p := store.Process{ID: "p", Kind: store.KindWhatsApp, Cap: 100}
+	_, err = s.RenewLeases(t.Context(), p, 12*time.Second)
+	must(t, err)
+	return desk{s, a.ID, contact, p}
+}
+
+func (d desk) receive(t *testing.T, waID string) store.Received {
+	t.Helper()
+	r, err := d.Receive(t.Context(), store.Inbound{
+		AccountID: d.account, ContactID: d.contact, Chat: "877770000001@lid", WaID: waID, Kind: "text", Body: "hello", SentAt: time.Now(),
+	})
+	must(t, err)
+	return r
+}
+
+func (d desk) answer(t *testing.T, conversation, lo, hi int64, force bool) bool {
+	t.Helper()
+	queued, err := d.Answer(t.Context(), store.Reply{
+		ConversationID: conversation, Lo: lo, Hi: hi, Force: force, Origin: "bot",
+		Bubbles: []store.Bubble{{store.NewMessageID(), "one"}, {store.NewMessageID(), "two"}},
+	})
+	must(t, err)
+	return queued
+}
+
+func TestReceiveTwiceStoresOnce(t *testing.T) {
+	d := newDesk(t)
+	first := d.receive(t, "A")
+	if again := d.receive(t, "A"); !again.Duplicate {
+		t.Errorf("the same id again gave %+v, want a duplicate", again)
+	}
+	if next := d.receive(t, "B"); next.Seq != first.Seq+1 {
+		t.Errorf("next message has seq %d, want %d", next.Seq, first.Seq+1)
+	}
+}
+
+func TestAnswerYieldsToNewerMessage(t *testing.T) {
+	d := newDesk(t)
+	r := d.receive(t, "A")
+	d.receive(t, "B")
+	if d.answer(t, r.ConversationID, 0, 1, false) {
+		t.Error("an answer to the first message was queued although a second had come")
+	}
+	if !d.answer(t, r.ConversationID, 0, 2, false) {
+		t.Error("an answer to both was not queued")
+	}
+	if d.answer(t, r.ConversationID, 0, 2, true) {
+		t.Error("the same messages were answered twice")
+	}
+}
+
+func TestBubblesAreClaimedInOrder(t *testing.T) {
+	d := newDesk(t)
+	r := d.receive(t, "A")
+	d.answer(t, r.ConversationID, 0, 1, false)
+	for _, want := range []string{"one", "two"} {
+		c, err := d.Claim(t.Context(), r.ConversationID, d.process)
+		must(t, err)
+		if c.Body != want {
+			t.Errorf("claimed %q, want %q", c.Body, want)
+		}
+		must(t, d.MarkSent(t.Context(), c.ID))
+	}
+	if _, err := d.Claim(t.Context(), r.ConversationID, d.process); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a third claim gave %v, want none", err)
+	}
+}
+
+func TestOnlyTheLeaseHolderClaims(t *testing.T) {
+	d := newDesk(t)
+	r := d.receive(t, "A")
+	d.answer(t, r.ConversationID, 0, 1, false)
+	stranger := store.Process{ID: "q", Kind: store.KindWhatsApp, Cap: 100}
+	if _, err := d.Claim(t.Context(), r.ConversationID, stranger); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a process without the lease claimed: %v", err)
+	}
+}
+
+func TestPersonOnThePhoneFencesTheBot(t *testing.T) {
+	d := newDesk(t)
+	r := d.receive(t, "A")
+	must(t, d.ReceiveOwn(t.Context(), store.Inbound{
+		AccountID: d.account, ContactID: d.contact, Chat: "877770000001@lid", WaID: "OWN", Kind: "text", SentAt: time.Now(),
+	}))
+	if d.answer(t, r.ConversationID, 0, 1, true) {
+		t.Error("the bot answered over the person")
+	}
+	d.receive(t, "B")
+	due, err := d.DueConversations(t.Context(), []int64{d.account}, 10)
+	must(t, err)
+	if len(due) != 0 {
+		t.Errorf("%d turns are due while a person has the conversation, want 0", len(due))
+	}
+}
+
+func TestHistoryKeepsBothDirectionsInOrder(t *testing.T) {
+	d := newDesk(t)
+	r := d.receive(t, "A")
+	d.answer(t, r.ConversationID, 0, 1, false)
+	d.receive(t, "B")
+	lines, err := d.History(t.Context(), r.ConversationID, 2, 40)
+	must(t, err)
+	var got []string
+	for _, l := range lines {
+		got = append(got, l.Direction+" "+l.Body)
+	}
+	want := []string{"in hello", "out one", "out two", "in hello"}
+	if len(got) != len(want) {
+		t.Fatalf("history %v, want %v", got, want)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("line %d is %q, want %q", i, got[i], want[i])
+		}
+	}
+}
+
+func TestIdempotencyKeyQueuesOnce(t *testing.T) {
+	d := newDesk(t)
+	p := store.Parcel{AccountID: d.account, ContactID: d.contact, Chat: "c", Origin: "api", Body: "x", IdempotencyKey: "k", RequestHash: []byte("1")}
+	var stored, replays atomic.Int64
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			_, replayed, err := d.Queue(t.Context(), p)
+			if err != nil {
+				t.Error(err)
+			}
+			if replayed {
+				replays.Add(1)
+			} else {
+				stored.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if stored.Load() != 1 || replays.Load() != 19 {
+		t.Errorf("stored %d and replayed %d, want 1 and 19", stored.Load(), replays.Load())
+	}
+	p.RequestHash = []byte("2")
+	if _, _, err := d.Queue(t.Context(), p); !errors.Is(err, store.ErrKeyReused) {
+		t.Errorf("the key with another request gave %v, want ErrKeyReused", err)
+	}
+}
+
+func TestL1HundredAndFirstAccountIsRefused(t *testing.T) {
+	s, _ := open(t)
+	var added, refused atomic.Int64
+	var all sync.WaitGroup
+	for range 101 {
+		all.Go(func() {
+			_, err := s.AddAccount(t.Context(), store.KindWhatsApp, "Shop", 100)
+			var limit *store.LimitError
+			switch {
+			case err == nil:
+				added.Add(1)
+			case errors.As(err, &limit) && err.Error() == "Cannot initialize account: instance limit (100) reached":
+				refused.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if added.Load() != 100 || refused.Load() != 1 {
+		t.Errorf("added %d and refused %d, want 100 and 1", added.Load(), refused.Load())
+	}
+}
