@@ -286,7 +286,7 @@ func (f *failure) detail() string {
 }
 
 // secrets are keys as services like to quote them back, whole or in stars.
-var secrets = regexp.MustCompile(`(?i)\b(?:sk|pk|rk|key|gsk|xai|aiza|bearer)[-_ ]?[\w*.-]{6,}`)
+var secrets = regexp.MustCompile(`(?i)\b(?:(?:sk|pk|rk|key|gsk|xai)[-_]|aiza|bearer )[\w*.-]{6,}`)
 
 // redact makes one short line of what a stranger wrote, without keys.
 func redact(text, key string) string {

@@ -100,6 +100,12 @@ func (s *shelf) change(f func(*shelf)) {
 	f(s)
 }
 
+func (s *shelf) loaded() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loads
+}
+
 func (s *shelf) ActiveProviders(_ context.Context, limit int) ([]store.Provider, int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
