@@ -64,6 +64,9 @@ create table account (
   created_at    timestamptz not null default clock()
 );
 
+-- One phone, one account: two would both answer its customers.
+create unique index account_phone_key on account (phone) where jid is not null;
+
 create trigger account_rings after insert or delete or update of wanted, paused, persona, debounce_ms, presence, fallback, fallback_text
   on account for each row execute function ring('account');
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -88,7 +89,7 @@ const accountLock = 0x6664_0002
 func (s *Store) AddAccount(ctx context.Context, kind, name string, perProcess int) (Account, error) {
 	var a Account
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := lockPlaces(ctx, tx, kind, perProcess); err != nil {
+		if err := s.lockPlaces(ctx, tx, kind, perProcess); err != nil {
 			return err
 		}
 		var err error
@@ -101,7 +102,7 @@ func (s *Store) AddAccount(ctx context.Context, kind, name string, perProcess in
 }
 
 // lockPlaces holds the right to enable one more account until tx ends.
-func lockPlaces(ctx context.Context, tx pgx.Tx, kind string, perProcess int) error {
+func (s *Store) lockPlaces(ctx context.Context, tx pgx.Tx, kind string, perProcess int) error {
 	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, accountLock); err != nil {
 		return err
 	}
@@ -113,8 +114,13 @@ func lockPlaces(ctx context.Context, tx pgx.Tx, kind string, perProcess int) err
 	if err != nil {
 		return err
 	}
-	if enabled >= limit {
+	size, most := slog.Int("current_size", enabled), slog.Int("limit", limit)
+	switch {
+	case enabled >= limit:
+		s.log.ErrorContext(ctx, "Instance limit reached", size, most)
 		return &LimitError{Limit: limit}
+	case (enabled+1)*10 >= limit*9:
+		s.log.WarnContext(ctx, "Instance limit near", slog.Int("current_size", enabled+1), most)
 	}
 	return nil
 }
@@ -167,7 +173,7 @@ func (s *Store) Want(ctx context.Context, id int64, w Wanted, perProcess int) er
 			return err
 		}
 		if a.Wanted == WantStop && w != WantStop {
-			if err := lockPlaces(ctx, tx, a.Kind, perProcess); err != nil {
+			if err := s.lockPlaces(ctx, tx, a.Kind, perProcess); err != nil {
 				return err
 			}
 		}
@@ -196,7 +202,7 @@ func (s *Store) SetIdentity(ctx context.Context, id int64, jid, phone, lid strin
 		with done as (delete from pairing where account_id = @id)
 		update account set jid = @jid, phone = @phone, lid = nullif(@lid, '') where id = @id`,
 		pgx.NamedArgs{"id": id, "jid": jid, "phone": phone, "lid": lid})
-	if breaks(err, "account_jid_key") {
+	if breaks(err, "account_jid_key") || breaks(err, "account_phone_key") {
 		return ErrPairedElsewhere
 	}
 	return err

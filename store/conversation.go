@@ -182,6 +182,17 @@ func (s *Store) Turn(ctx context.Context, conversation int64) (Turn, error) {
 		where c.id = @id`, pgx.NamedArgs{"id": conversation})
 }
 
+// UnsettledIDs are the WhatsApp ids of a customer's newest messages that wait
+// for a turn, oldest first.
+func (s *Store) UnsettledIDs(ctx context.Context, conversation int64, limit int) ([]string, error) {
+	return column[string](ctx, s.pool, `
+		select wa_id from (
+		  select m.wa_id, m.seq from message m join conversation c on c.id = m.conversation_id
+		  where c.id = @id and m.seq > c.answered_seq and m.direction = 'in' order by m.seq desc limit @limit) newest
+		order by seq`,
+		pgx.NamedArgs{"id": conversation, "limit": limit})
+}
+
 // Line is one message of a history, in either direction.
 type Line struct {
 	Direction string // "in" or "out"

@@ -99,6 +99,7 @@ type Claimed struct {
 	Chat     string
 	Body     string
 	Attempts int
+	More     bool // another bubble of the conversation waits behind it
 }
 
 // Claim takes the next bubble of a conversation for sending, in order. None:
@@ -114,7 +115,9 @@ func (s *Store) Claim(ctx context.Context, conversation int64, p Process) (Claim
 		  and c.id = o.conversation_id and (o.origin <> 'bot' or c.state = 'bot' or o.claimed_at is not null)
 		  and l.account_id = o.account_id and l.owner = @me and l.lease_until > clock()
 		  and o.sent_at is null and o.cancelled_at is null and o.failed_at is null
-		returning o.id, o.wa_id, c.chat, o.body, o.attempts`,
+		returning o.id, o.wa_id, c.chat, o.body, o.attempts,
+		  exists (select from outbound n where n.conversation_id = o.conversation_id and n.out_seq > o.out_seq
+		            and n.sent_at is null and n.failed_at is null and n.cancelled_at is null and n.due_at <= clock()) as more`,
 		pgx.NamedArgs{"conversation": conversation, "me": p.ID})
 }
 
@@ -172,14 +175,20 @@ func (s *Store) OutboundText(ctx context.Context, account int64, waID string) (s
 	return texts[0], nil
 }
 
-// PendingSends are the conversations of an account that have something to send
-// now, oldest bubble first.
-func (s *Store) PendingSends(ctx context.Context, account int64, limit int) ([]int64, error) {
-	return column[int64](ctx, s.pool, `
-		select conversation_id from outbound
-		where account_id = @account and sent_at is null and failed_at is null and cancelled_at is null and due_at <= clock()
-		group by conversation_id order by min(id) limit @limit`,
-		pgx.NamedArgs{"account": account, "limit": limit})
+// Pending is a conversation with bubbles to send now.
+type Pending struct {
+	AccountID      int64
+	ConversationID int64
+}
+
+// PendingSends are the conversations of the given accounts that have something
+// to send now, oldest bubble first.
+func (s *Store) PendingSends(ctx context.Context, accounts []int64, limit int) ([]Pending, error) {
+	return many[Pending](ctx, s.pool, `
+		select account_id, conversation_id from outbound
+		where account_id = any(@accounts) and sent_at is null and failed_at is null and cancelled_at is null and due_at <= clock()
+		group by account_id, conversation_id order by min(id) limit @limit`,
+		pgx.NamedArgs{"accounts": accounts, "limit": limit})
 }
 
 // PendingOutbound counts the bubbles that wait to be sent.

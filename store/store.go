@@ -56,7 +56,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.pool.Close()
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
-	if s.whatsApp, err = newPool(ctx, o.DSN, "whatsmeow", whatsAppPoolSize); err != nil {
+	// whatsmeow's own commits need no flush: ours, which follows each of them before
+	// anything is acknowledged, flushes all that precedes it in the log. bot asks for
+	// a flush where a ratchet must be safe before a frame leaves.
+	if s.whatsApp, err = newPool(ctx, o.DSN, "whatsmeow", whatsAppPoolSize, "synchronous_commit", "off"); err != nil {
 		return nil, err
 	}
 	if s.leases, err = newPool(ctx, o.DSN, "frontdesk", 1); err != nil {
@@ -115,7 +118,7 @@ func (s *Store) SetSetting(ctx context.Context, name, value string) error {
 	return err
 }
 
-func newPool(ctx context.Context, dsn, schema string, size int32) (*pgxpool.Pool, error) {
+func newPool(ctx context.Context, dsn, schema string, size int32, settings ...string) (*pgxpool.Pool, error) {
 	c, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, errors.New("DATABASE_URL is not an address of a Postgres database; it looks like postgres://user:password@host:5432/frontdesk")
@@ -124,6 +127,9 @@ func newPool(ctx context.Context, dsn, schema string, size int32) (*pgxpool.Pool
 	c.ConnConfig.RuntimeParams["search_path"] = schema
 	c.ConnConfig.RuntimeParams["application_name"] = "frontdesk"
 	c.ConnConfig.ConnectTimeout = 10 * time.Second
+	for i := 0; i+1 < len(settings); i += 2 {
+		c.ConnConfig.RuntimeParams[settings[i]] = settings[i+1]
+	}
 	return pgxpool.NewWithConfig(ctx, c)
 }
 
