@@ -1,0 +1,202 @@
+package bot
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"frontdesk/store"
+
+	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/proto/waE2E"
+	"go.mau.fi/whatsmeow/proto/waWa6"
+	waStore "go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/types"
+	waEvents "go.mau.fi/whatsmeow/types/events"
+	"google.golang.org/protobuf/proto"
+)
+
+// link is one client's life: from its first connection until it is dropped, over
+// all of whatsmeow's own reconnects.
+type link struct {
+	i       *Instance
+	client  *whatsmeow.Client
+	guard   *guard
+	ctx     context.Context //nolint:containedctx // the life of the link
+	cancel  context.CancelFunc
+	online  atomic.Bool // logged in and connected
+	mending atomic.Bool // a reconnect for refused messages is under way
+
+	mu      sync.Mutex
+	ended   *ending  // why it cannot go on, or nil; guarded by mu
+	codes   []string // to scan, the next first; guarded by mu
+	offered time.Time
+	expires time.Time // of the code that was offered last; used by step only
+
+	handling sync.RWMutex // held for reading by every event being handled
+	closed   bool         // guarded by handling
+}
+
+// ending is the end of a link and what follows from it.
+type ending struct {
+	status   store.Status
+	cause    string
+	rest     time.Duration // until a next try
+	unlinked bool          // the phone is no longer linked
+	outdated bool          // WhatsApp wants a newer client
+}
+
+func newLink(i *Instance) *link {
+	l := &link{i: i}
+	l.ctx, l.cancel = context.WithCancel(i.ctx)
+	l.guard = newGuard(func() { poke(i.wake) })
+	return l
+}
+
+// use connects l over device and makes it the instance's link.
+func (i *Instance) use(l *link, device *waStore.Device) error {
+	l.client = i.m.newClient(l.ctx, device)
+	greeting := l.client.GetClientPayload
+	l.client.GetClientPayload = func() *waWa6.ClientPayload {
+		l.guard.broken.Store(false) // a new connection: what was refused comes again, in order
+		l.mending.Store(false)
+		return greeting()
+	}
+	l.client.PrePairCallback = func(jid types.JID, _, _ string) bool { return i.claimPhone(l, jid) }
+	l.client.GetMessageForRetry = func(_, _ types.JID, id types.MessageID) *waE2E.Message { return i.again(l.ctx, id) }
+	l.client.AddEventHandlerWithSuccessStatus(l.handle)
+	i.mu.Lock()
+	i.link = l
+	i.mu.Unlock()
+	if err := l.client.ConnectContext(l.ctx); err != nil {
+		i.drop()
+		return err
+	}
+	return nil
+}
+
+// close disconnects and returns when no event is being handled any more.
+func (l *link) close() {
+	l.cancel()
+	if l.client != nil {
+		l.client.Disconnect()
+	}
+	l.online.Store(false)
+	l.handling.Lock()
+	l.closed = true
+	l.handling.Unlock()
+}
+
+func (l *link) end(e ending) {
+	l.mu.Lock()
+	if l.ended == nil {
+		l.ended = &e
+	}
+	l.mu.Unlock()
+	l.online.Store(false)
+	poke(l.i.wake)
+}
+
+func (l *link) ending() *ending {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended
+}
+
+// again is the text of a message we sent, for a phone that could not read it.
+func (i *Instance) again(ctx context.Context, id string) *waE2E.Message {
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	text, err := i.m.store.OutboundText(ctx, i.id, id)
+	if err != nil {
+		return nil
+	}
+	return &waE2E.Message{Conversation: proto.String(text)}
+}
+
+// handle hears every event of the client, messages one after another. False
+// means: not done, do not acknowledge it. whatsmeow takes a panic for success,
+// so it ends here.
+func (l *link) handle(event any) (done bool) {
+	l.handling.RLock()
+	defer l.handling.RUnlock()
+	if l.closed {
+		return false
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			l.i.m.log.Error("WhatsApp event handler panicked", slog.Int64("account", l.i.id), slog.Any("error", p),
+				slog.String("stack", string(debug.Stack())))
+			l.guard.refuse()
+			done = false
+		}
+	}()
+	switch e := event.(type) {
+	case *waEvents.Message:
+		return l.receive(e)
+	case *waEvents.Receipt:
+		return l.receipt(e)
+	case *waEvents.UndecryptableMessage:
+		l.i.m.counts.undecryptable.Add(1)
+		l.i.m.log.Warn("Message could not be decrypted, its sender was asked for another copy",
+			slog.Int64("account", l.i.id), slog.String("message", e.Info.ID))
+	default:
+		l.turn(event)
+	}
+	return true
+}
+
+// turn follows the connection.
+func (l *link) turn(event any) {
+	switch e := event.(type) {
+	case *waEvents.QR:
+		l.offer(e.Codes)
+	case *waEvents.PairSuccess:
+		l.paired(e)
+	case *waEvents.PairError:
+		l.end(ending{status: store.StatusNew, cause: "Pairing did not work: " + plain(e.Error), rest: soon, unlinked: true})
+	case *waEvents.Connected:
+		l.connected()
+	case *waEvents.KeepAliveRestored:
+		l.connected()
+	case *waEvents.Disconnected:
+		l.disconnected()
+	case *waEvents.KeepAliveTimeout:
+		l.i.say(store.StatusReconnecting, "WhatsApp does not answer")
+	case *waEvents.LoggedOut:
+		l.end(ending{status: store.StatusLoggedOut, cause: "The phone or WhatsApp ended the link; scan again", unlinked: true})
+	case *waEvents.StreamReplaced:
+		l.end(ending{status: store.StatusReconnecting, cause: "Another program used this linked device", rest: afterFault})
+	case *waEvents.TemporaryBan:
+		until := time.Now().Add(e.Expire)
+		l.end(ending{status: store.StatusRestricted, cause: "WhatsApp restricts this account until " + until.UTC().Format(time.RFC1123), rest: e.Expire})
+	case *waEvents.ClientOutdated:
+		l.end(ending{status: store.StatusOutdated, cause: "WhatsApp wants a newer client; upgrade frontdesk if this stays", rest: afterFault, outdated: true})
+	case *waEvents.ConnectFailure:
+		l.end(ending{status: store.StatusFailed, cause: "WhatsApp refused the connection: " + e.Reason.String(), rest: afterFault})
+	}
+}
+
+func (l *link) connected() {
+	l.online.Store(true)
+	l.i.say(store.StatusConnected, "")
+	poke(l.i.outbox.ready)
+}
+
+func (l *link) disconnected() {
+	l.online.Store(false)
+	l.mu.Lock()
+	scanning := l.codes != nil
+	l.mu.Unlock()
+	if scanning || l.client.Store.ID == nil {
+		l.end(ending{status: store.StatusPairing, cause: "WhatsApp could not be reached; trying again", rest: 5 * time.Second})
+		return
+	}
+	l.i.say(store.StatusReconnecting, "The connection was lost")
+}
+
+// plain is an error for people: whatsmeow's words without addresses.
+func plain(err error) string { return addresses.ReplaceAllString(err.Error(), "…") }

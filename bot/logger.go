@@ -1,0 +1,52 @@
+package bot
+
+import (
+	"fmt"
+	"log/slog"
+	"regexp"
+
+	"go.mau.fi/libsignal/logger"
+	waLog "go.mau.fi/whatsmeow/util/log"
+)
+
+// addresses are the digits of numbers, LIDs and devices in whatsmeow's lines, and
+// names are what customers call themselves.
+var (
+	addresses = regexp.MustCompile(`\d{5,}(?:[:.]\d+)?`)
+	names     = regexp.MustCompile(`(notify|name|pushname)="[^"]*"`)
+)
+
+// whatsAppLog routes whatsmeow's lines into slog, without addresses and names.
+// Its debug lines are dropped: they hold whole stanzas.
+type whatsAppLog struct{ log *slog.Logger }
+
+func (w whatsAppLog) Errorf(format string, args ...any) {
+	w.log.Warn("WhatsApp library", said(format, args))
+}
+func (w whatsAppLog) Warnf(format string, args ...any) {
+	w.log.Debug("WhatsApp library", said(format, args))
+}
+func (w whatsAppLog) Infof(format string, args ...any) {
+	w.log.Debug("WhatsApp library", said(format, args))
+}
+func (whatsAppLog) Debugf(string, ...any)     {}
+func (w whatsAppLog) Sub(string) waLog.Logger { return w }
+
+func said(format string, args []any) slog.Attr {
+	line := names.ReplaceAllString(fmt.Sprintf(format, args...), `$1="…"`)
+	return slog.String("says", addresses.ReplaceAllString(line, "…"))
+}
+
+// quiet silences libsignal, which would print to standard output.
+type quiet struct{}
+
+func (quiet) Debug(string, string)   {}
+func (quiet) Info(string, string)    {}
+func (quiet) Warning(string, string) {}
+func (quiet) Error(string, string)   {}
+func (quiet) Configure(string)       {}
+
+func init() {
+	var silent logger.Loggable = quiet{}
+	logger.Setup(&silent)
+}

@@ -1,0 +1,368 @@
+package bot
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"frontdesk/store"
+
+	waLog "go.mau.fi/whatsmeow/util/log"
+)
+
+// Rhythms of the manager.
+const (
+	usualLease  = 12 * time.Second // how long a lease lasts; renewed four times in that time
+	sweepEvery  = 5 * time.Second
+	sweepLimit  = 1000
+	startEvery  = 20 * time.Millisecond // accounts are connected one after another
+	topicSends  = "send"
+	topicOfRows = "account"
+)
+
+// records is what the manager reads and writes. *store.Store is the real one.
+type records interface {
+	RenewLeases(ctx context.Context, p store.Process, ttl time.Duration) ([]store.Lease, error)
+	ReleaseLease(ctx context.Context, p store.Process, accounts []int64) error
+	LeaveProcess(ctx context.Context, p store.Process) error
+	Listen(ctx context.Context, heard func(store.Bell))
+	Ping(ctx context.Context) error
+	Setting(ctx context.Context, name string) (string, error)
+	SetSetting(ctx context.Context, name, value string) error
+
+	Account(ctx context.Context, id int64) (store.Account, error)
+	SetStatus(ctx context.Context, id int64, status store.Status, cause string) error
+	SetIdentity(ctx context.Context, id int64, jid, phone, lid string) error
+	ClearIdentity(ctx context.Context, id int64) error
+	DeleteAccount(ctx context.Context, id int64) error
+	PairingWanted(ctx context.Context, account int64) (bool, error)
+	OfferPairing(ctx context.Context, account int64, code string, d time.Duration) error
+	EndPairing(ctx context.Context, account int64) error
+
+	ResolveContact(ctx context.Context, phone, lid, name string) (int64, error)
+	Receive(ctx context.Context, in store.Inbound) (store.Received, error)
+	ReceiveOwn(ctx context.Context, in store.Inbound) error
+	UnsettledIDs(ctx context.Context, conversation int64, limit int) ([]string, error)
+
+	PendingSends(ctx context.Context, accounts []int64, limit int) ([]store.Pending, error)
+	Claim(ctx context.Context, conversation int64, p store.Process) (store.Claimed, error)
+	MarkSent(ctx context.Context, id int64) error
+	MarkFailed(ctx context.Context, id int64, failure string) error
+	MarkReceipt(ctx context.Context, account int64, ids []string, r store.Receipt) error
+	OutboundText(ctx context.Context, account int64, waID string) (string, error)
+}
+
+// Options are what a manager needs to know. Log, HTTP, Received, Debounce and
+// Lease may be left out.
+type Options struct {
+	Store   records
+	DB      *sql.DB // for whatsmeow's own tables
+	Process store.Process
+	Log     *slog.Logger
+	HTTP    *http.Client // the way to WhatsApp; nil: its own servers
+
+	// Received hears of every stored message: its conversation wants a turn after
+	// wait. It must return at once.
+	Received func(account, conversation int64, wait time.Duration)
+	// Debounce is how long a message waits for a next one, given the account's
+	// usual time and its text.
+	Debounce func(usual time.Duration, text string) time.Duration
+	Lease    time.Duration // how long this process may be silent before others take its accounts
+}
+
+// Manager holds the accounts whose lease this process has: one Instance each.
+// Its methods may be called from any goroutine.
+type Manager struct {
+	store    records
+	process  store.Process
+	log      *slog.Logger
+	waLog    waLog.Logger
+	http     *http.Client
+	received func(account, conversation int64, wait time.Duration)
+	debounce func(usual time.Duration, text string) time.Duration
+	lease    time.Duration
+	devices  *devices
+	version  *version
+	counts   counts
+	paused   atomic.Bool
+
+	kick    chan struct{} // look at the leases now
+	stop    context.CancelFunc
+	working context.Context //nolint:containedctx // the life of every instance; Close ends it
+	running sync.WaitGroup
+	closing sync.Once
+
+	mu        sync.Mutex
+	instances map[int64]*Instance // by account; guarded by mu
+	renewed   time.Time           // when the leases were last asked for with success; used by keepLeases only
+}
+
+// New returns a manager that holds nothing yet; see Start.
+func New(o Options) *Manager {
+	m := &Manager{
+		store: o.Store, process: o.Process, log: o.Log, http: o.HTTP, received: o.Received, debounce: o.Debounce,
+		lease: o.Lease, kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
+	}
+	if m.log == nil {
+		m.log = slog.New(slog.DiscardHandler)
+	}
+	if m.received == nil {
+		m.received = func(int64, int64, time.Duration) {}
+	}
+	if m.debounce == nil {
+		m.debounce = func(usual time.Duration, _ string) time.Duration { return usual }
+	}
+	if m.lease <= 0 {
+		m.lease = usualLease
+	}
+	m.waLog = whatsAppLog{m.log}
+	m.devices = newDevices(o.DB, m.waLog)
+	m.version = &version{store: o.Store, http: o.HTTP, log: m.log}
+	return m
+}
+
+// Start takes this process's share of the accounts and connects them, until
+// Close. It fails when the database does not answer.
+func (m *Manager) Start(ctx context.Context) error {
+	if err := m.version.remembered(ctx); err != nil {
+		return err
+	}
+	m.working, m.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if err := m.renew(m.working); err != nil {
+		m.stop()
+		return err
+	}
+	m.running.Go(func() { m.version.refresh(m.working) })
+	m.running.Go(func() { m.keepLeases(m.working) })
+	m.running.Go(func() { m.sweep(m.working) })
+	m.running.Go(func() { m.store.Listen(m.working, m.heard) })
+	return nil
+}
+
+// Pause receives nothing more: what arrives is not acknowledged, and WhatsApp
+// offers it again.
+func (m *Manager) Pause() { m.paused.Store(true) }
+
+// Close disconnects every account and gives the leases back. A second call does
+// nothing.
+func (m *Manager) Close(ctx context.Context) error {
+	var err error
+	m.closing.Do(func() { err = m.close(ctx) })
+	return err
+}
+
+func (m *Manager) close(ctx context.Context) error {
+	m.Pause()
+	if m.stop == nil {
+		return nil // never started
+	}
+	m.stop()
+	m.running.Wait()
+	held := m.Held()
+	m.release(held)
+	err := m.store.ReleaseLease(ctx, m.process, held)
+	if err == nil {
+		err = m.store.LeaveProcess(ctx, m.process)
+	}
+	m.log.InfoContext(ctx, "WhatsApp service stopped")
+	return err
+}
+
+// Held are the accounts that this process may speak for now.
+func (m *Manager) Held() []int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.instances))
+}
+
+// Context ends when this process may no longer speak for the account; false when
+// it may not now.
+func (m *Manager) Context(account int64) (context.Context, bool) {
+	i := m.instance(account)
+	if i == nil {
+		return nil, false
+	}
+	return i.ctx, true
+}
+
+// Typing shows or hides "typing…" in a chat, if it can.
+func (m *Manager) Typing(ctx context.Context, account int64, chat string, on bool) {
+	if i := m.instance(account); i != nil {
+		i.typing(ctx, chat, on)
+	}
+}
+
+// Read marks what waits in a conversation as read, if it can.
+func (m *Manager) Read(ctx context.Context, account int64, chat string, conversation int64) {
+	if i := m.instance(account); i != nil {
+		i.read(ctx, chat, conversation)
+	}
+}
+
+// Send sends what is queued in a conversation, soon. It returns at once.
+func (m *Manager) Send(account, conversation int64) {
+	if i := m.instance(account); i != nil {
+		i.outbox.add(conversation)
+	}
+}
+
+func (m *Manager) instance(account int64) *Instance {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.instances[account]
+}
+
+// heard is told which account has changed; the empty bell means any.
+func (m *Manager) heard(b store.Bell) {
+	if b.Topic != "" && b.Topic != topicOfRows && b.Topic != topicSends {
+		return
+	}
+	if b.Topic == topicSends {
+		m.sweepAccounts(m.working, []int64{b.ID})
+		return
+	}
+	poke(m.kick)
+	for _, account := range m.Held() {
+		if b.ID == 0 || b.ID == account {
+			if i := m.instance(account); i != nil {
+				poke(i.wake)
+			}
+		}
+	}
+}
+
+// sweep finds bubbles that nobody sends: queued by others, or left by a crash.
+func (m *Manager) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		m.sweepAccounts(ctx, m.Held())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (m *Manager) sweepAccounts(ctx context.Context, accounts []int64) {
+	pending, err := m.store.PendingSends(ctx, accounts, sweepLimit)
+	if err != nil && ctx.Err() == nil {
+		m.log.WarnContext(ctx, "Queued messages not looked for", slog.Any("error", err))
+	}
+	for _, p := range pending {
+		m.Send(p.AccountID, p.ConversationID)
+	}
+}
+
+// keepLeases renews the leases until ctx ends. A process that could not for three
+// quarters of their time lets go of everything before others may take it.
+func (m *Manager) keepLeases(ctx context.Context) {
+	tick := time.NewTicker(m.lease / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-m.kick:
+		}
+		err := m.renew(ctx)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		m.log.WarnContext(ctx, "Account leases not renewed", slog.Any("error", err))
+		if held := m.Held(); len(held) > 0 && time.Since(m.renewed) > m.lease*3/4 {
+			m.log.ErrorContext(ctx, "Account leases lost, disconnecting until the database answers", slog.Int("accounts", len(held)))
+			m.release(held)
+		}
+	}
+}
+
+// renew asks for the leases of this process, starts what it won and stops what
+// it lost.
+func (m *Manager) renew(ctx context.Context) error {
+	asked := time.Now()
+	asking, cancel := context.WithTimeout(ctx, m.lease/4)
+	defer cancel()
+	leases, err := m.store.RenewLeases(asking, m.process, m.lease)
+	if err != nil {
+		return err
+	}
+	m.renewed = asked
+	held := map[int64]bool{}
+	for _, l := range leases {
+		held[l.AccountID] = true
+		m.hold(ctx, l.AccountID)
+	}
+	m.giveBack(ctx, slices.DeleteFunc(m.Held(), func(account int64) bool { return held[account] }))
+	return nil
+}
+
+// hold starts the instance of an account unless it runs.
+func (m *Manager) hold(ctx context.Context, account int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.instances[account] != nil || ctx.Err() != nil {
+		return
+	}
+	i := newInstance(ctx, m, account, time.Duration(len(m.instances))*startEvery)
+	m.instances[account] = i
+	go i.run()
+}
+
+// giveBack closes what this process should not hold, and says so to the others.
+func (m *Manager) giveBack(ctx context.Context, accounts []int64) {
+	if len(accounts) == 0 {
+		return
+	}
+	m.release(accounts)
+	if err := m.store.ReleaseLease(ctx, m.process, accounts); err != nil {
+		m.log.WarnContext(ctx, "Account leases not given back, they will expire", slog.Any("error", err))
+	}
+	for _, account := range accounts {
+		m.noteStopped(ctx, account)
+	}
+}
+
+func (m *Manager) noteStopped(ctx context.Context, account int64) {
+	a, err := m.store.Account(ctx, account)
+	if err == nil && a.Wanted == store.WantStop {
+		err = m.store.SetStatus(ctx, account, store.StatusStopped, "")
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		m.log.WarnContext(ctx, "Account status not written", slog.Int64("account", account), slog.Any("error", err))
+	}
+}
+
+// release closes instances and waits for their ends.
+func (m *Manager) release(accounts []int64) {
+	var stopping []*Instance
+	m.mu.Lock()
+	for _, account := range accounts {
+		if i := m.instances[account]; i != nil {
+			i.cancel()
+			stopping = append(stopping, i)
+			delete(m.instances, account)
+		}
+	}
+	m.mu.Unlock()
+	for _, i := range stopping {
+		<-i.done
+	}
+}
+
+// poke wakes whoever waits on c, once.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // a wake-up is due already
+	}
+}
