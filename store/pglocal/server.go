@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -25,25 +26,33 @@ type Options struct {
 type Server struct {
 	dir    string
 	child  *exec.Cmd
+	unlock func()
+	said   tail // its last words
 	exited chan struct{}
 	stop   sync.Once
 }
 
 // Start makes the database at first use, starts it and waits until it answers.
+// What people can mend is a *MissingError, *LockedError, *VersionError or
+// *UnreachableError.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	binaries, err := Find()
-	if err != nil {
-		return nil, err
-	}
-	owner, err := childUser()
-	if err != nil {
-		return nil, err
-	}
 	s := &Server{dir: o.Dir, exited: make(chan struct{})}
-	if err := s.prepare(ctx, binaries, owner); err != nil {
-		return nil, fmt.Errorf("prepare the database in %s: %w", o.Dir, err)
+	installed, err := find(majorOfData(s.data()))
+	if err != nil {
+		return nil, within(err, o.Dir)
 	}
-	if err := s.launch(binaries, owner, o.Settings); err != nil {
+	owner, name, err := childUser()
+	if err != nil {
+		return nil, err
+	}
+	if err := reachable(owner, name, o.Dir); err != nil {
+		return nil, err
+	}
+	if err := s.prepare(ctx, installed.folder, owner); err != nil {
+		return nil, err
+	}
+	if err := s.launch(installed.folder, owner, o.Settings); err != nil {
+		s.unlock()
 		return nil, fmt.Errorf("start Postgres: %w", err)
 	}
 	if err := s.awaitAnswer(ctx); err != nil {
@@ -51,6 +60,42 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// within completes a *VersionError with the folder it speaks of.
+func within(err error, dir string) error {
+	if v, ok := errors.AsType[*VersionError](err); ok {
+		v.Dir = dir
+	}
+	return err
+}
+
+// Join is the address of database name on the server that another process runs
+// in dir; ok says whether there is one that answers.
+func Join(ctx context.Context, dir, name string) (dsn string, ok bool) {
+	s := &Server{dir: dir}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.DSN(name))
+	if err != nil {
+		return "", false
+	}
+	return s.DSN(name), conn.Close(ctx) == nil
+}
+
+// CreateDatabase creates database name unless it exists.
+func (s *Server) CreateDatabase(ctx context.Context, name string) error {
+	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var exists bool
+	if err := conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", name).Scan(&exists); err != nil || exists {
+		return err
+	}
+	_, err = conn.Exec(ctx, "create database "+pgx.Identifier{name}.Sanitize())
+	return err
 }
 
 // DSN is the address of database name on this server.
@@ -74,14 +119,34 @@ func (s *Server) Stop(ctx context.Context) {
 }
 
 func (s *Server) data() string   { return filepath.Join(s.dir, "data") }
-func (s *Server) socket() string { return filepath.Join(s.dir, "socket") }
+func (s *Server) socket() string { return socketFolder(s.dir) }
 
-// prepare runs initdb beside the final place and renames, so that a crash half
-// way leaves nothing that looks like a database.
+// prepare locks the folder and makes the database in it, if there is none.
 func (s *Server) prepare(ctx context.Context, binaries string, owner *syscall.Credential) error {
 	if err := ownFolders(owner, s.dir, s.socket()); err != nil {
+		return fmt.Errorf("prepare the database in %s: %w", s.dir, err)
+	}
+	unlock, err := Lock(filepath.Join(s.dir, "lock"))
+	if Held(err) {
+		return &LockedError{Dir: s.dir}
+	}
+	if err != nil {
 		return err
 	}
+	s.unlock = unlock
+	if err = awaitFormer(ctx, s.data()); err == nil {
+		err = s.initialize(ctx, binaries, owner)
+	}
+	if err != nil {
+		unlock()
+		return fmt.Errorf("prepare the database in %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// initialize runs initdb beside the final place and renames, so that a crash
+// half way leaves nothing that looks like a database.
+func (s *Server) initialize(ctx context.Context, binaries string, owner *syscall.Credential) error {
 	if _, err := os.Stat(s.data()); err == nil {
 		return nil
 	}
@@ -107,6 +172,7 @@ func (s *Server) launch(binaries string, owner *syscall.Credential, settings map
 	s.child = exec.Command(filepath.Join(binaries, "postgres"), args...) //nolint:gosec,noctx // the host's own Postgres; Stop ends it
 	s.child.Dir = s.dir
 	s.child.SysProcAttr = attributes(owner)
+	s.child.Stdout, s.child.Stderr = &s.said, &s.said
 	started := make(chan error)
 	go s.keep(started)
 	return <-started
@@ -121,6 +187,7 @@ func (s *Server) keep(started chan<- error) {
 	started <- err
 	if err == nil {
 		_ = s.child.Wait() // how it ended does not matter; that it ended does
+		s.unlock()
 		close(s.exited)
 	}
 }
@@ -135,7 +202,7 @@ func (s *Server) awaitAnswer(ctx context.Context) error {
 		}
 		select {
 		case <-s.exited:
-			return errors.New("start Postgres: it ended at once; is another frontdesk using this folder, or was it made by another Postgres version?")
+			return fmt.Errorf("start Postgres: it ended at once: %s", strings.TrimSpace(s.said.String()))
 		case <-ctx.Done():
 			return fmt.Errorf("wait for Postgres to answer: %w", err)
 		case <-time.After(20 * time.Millisecond):
@@ -143,17 +210,22 @@ func (s *Server) awaitAnswer(ctx context.Context) error {
 	}
 }
 
-func ownFolders(owner *syscall.Credential, folders ...string) error {
-	for _, folder := range folders {
-		if err := os.MkdirAll(folder, 0o700); err != nil {
-			return err
-		}
-		if owner == nil {
-			continue
-		}
-		if err := os.Chown(folder, int(owner.Uid), int(owner.Gid)); err != nil {
-			return err
-		}
-	}
-	return nil
+// tail keeps the last kilobyte written to it.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	t.text = t.text[max(0, len(t.text)-1024):]
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.text)
 }

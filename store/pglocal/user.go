@@ -10,16 +10,17 @@ import (
 
 // childUser is whom Postgres runs as: itself refuses root, so root lends it the
 // user postgres, else nobody. Anyone else keeps their own (nil).
-func childUser() (*syscall.Credential, error) {
+func childUser() (owner *syscall.Credential, name string, err error) {
 	if os.Geteuid() != 0 {
-		return nil, nil //nolint:nilnil // no change of user is an answer
+		return nil, "", nil
 	}
 	for _, name := range []string{"postgres", "nobody"} {
 		if u, err := user.Lookup(name); err == nil {
-			return credential(u)
+			owner, err = credential(u)
+			return owner, name, err
 		}
 	}
-	return nil, errors.New("Postgres cannot run as root and there is neither a user postgres nor nobody") //nolint:staticcheck // a product's name
+	return nil, "", errors.New("Postgres cannot run as root and there is neither a user postgres nor nobody") //nolint:staticcheck // a product's name
 }
 
 func credential(u *user.User) (*syscall.Credential, error) {
