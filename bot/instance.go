@@ -165,6 +165,7 @@ func (i *Instance) connect(ctx context.Context, a store.Account) (time.Duration,
 		i.say(store.StatusLoggedOut, "Pairing was interrupted; scan again")
 		return lookAgain, i.m.store.ClearIdentity(ctx, i.id)
 	}
+	l.linked.Store(true)
 	if i.status() != store.StatusReconnecting && a.Status != store.StatusReconnecting {
 		i.say(store.StatusConnecting, "")
 	}

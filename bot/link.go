@@ -28,6 +28,7 @@ type link struct {
 	ctx     context.Context //nolint:containedctx // the life of the link
 	cancel  context.CancelFunc
 	online  atomic.Bool // logged in and connected
+	linked  atomic.Bool // a phone has accepted it
 	mending atomic.Bool // a reconnect for refused messages is under way
 
 	mu      sync.Mutex
@@ -188,10 +189,7 @@ func (l *link) connected() {
 
 func (l *link) disconnected() {
 	l.online.Store(false)
-	l.mu.Lock()
-	scanning := l.codes != nil
-	l.mu.Unlock()
-	if scanning || l.client.Store.ID == nil {
+	if !l.linked.Load() {
 		l.end(ending{status: store.StatusPairing, cause: "WhatsApp could not be reached; trying again", rest: 5 * time.Second})
 		return
 	}

@@ -120,9 +120,7 @@ func (i *Instance) claimPhone(l *link, jid types.JID) bool {
 
 // paired is told that the phone accepted; the login follows by itself.
 func (l *link) paired(e *waEvents.PairSuccess) {
-	l.mu.Lock()
-	l.codes = nil
-	l.mu.Unlock()
+	l.linked.Store(true)
 	ctx, cancel := context.WithTimeout(l.ctx, writeTime)
 	defer cancel()
 	if err := l.i.m.store.SetIdentity(ctx, l.i.id, e.ID.String(), e.ID.User, e.LID.User); err != nil {
