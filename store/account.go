@@ -177,7 +177,11 @@ func (s *Store) Want(ctx context.Context, id int64, w Wanted, perProcess int) er
 				return err
 			}
 		}
-		_, err = tx.Exec(ctx, `update account set wanted = @wanted where id = @id`, pgx.NamedArgs{"id": id, "wanted": w})
+		_, err = tx.Exec(ctx, `
+			update account set wanted = @wanted, status = case
+			  when @wanted = 'stop' and not exists (
+			    select from account_lease where account_id = @id and lease_until > clock()) then 'stopped' else status end
+			where id = @id`, pgx.NamedArgs{"id": id, "wanted": w})
 		return err
 	})
 }

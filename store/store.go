@@ -84,6 +84,13 @@ func (s *Store) WhatsApp() *sql.DB { return s.whatsDB }
 // Ping says whether the database answers now.
 func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
 
+// Now is the database's business clock.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	var now time.Time
+	err := s.pool.QueryRow(ctx, `select clock()`).Scan(&now)
+	return now, err
+}
+
 // Connections are how many of the pool's connections are in use, and its size.
 func (s *Store) Connections() (used, limit int) {
 	stat := s.pool.Stat()
