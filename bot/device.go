@@ -15,7 +15,6 @@ import (
 	"go.mau.fi/whatsmeow/store/sqlstore/upgrades"
 	"go.mau.fi/whatsmeow/types"
 	waLog "go.mau.fi/whatsmeow/util/log"
-	"google.golang.org/protobuf/proto"
 )
 
 // Trust makes key the root of WhatsApp's certificates for the whole process: a
@@ -29,9 +28,9 @@ func Upgrade(ctx context.Context, db *sql.DB) error {
 
 func init() {
 	// What people see under "Linked devices" on their phone.
-	store.DeviceProps.Os = proto.String("frontdesk")
+	store.DeviceProps.Os = new("frontdesk")
 	store.DeviceProps.PlatformType = waCompanionReg.DeviceProps_CHROME.Enum()
-	store.DeviceProps.RequireFullSync = proto.Bool(false)
+	store.DeviceProps.RequireFullSync = new(false)
 }
 
 // devices are the linked devices of all accounts, in whatsmeow's tables: one

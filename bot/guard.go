@@ -27,7 +27,7 @@ var errHeldTooLong = errors.New("encryption took too long, its sessions may have
 type unavailableError struct{ cause error }
 
 func (e *unavailableError) Error() string        { return "storage is away: " + e.cause.Error() }
-func (e *unavailableError) Is(target error) bool { return target == context.Canceled } //nolint:errorlint // this is the comparison itself
+func (e *unavailableError) Is(target error) bool { return target == context.Canceled }
 func (e *unavailableError) Unwrap() error        { return e.cause }
 
 // guard lets one thing at a time change the Signal sessions of a linked device.

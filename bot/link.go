@@ -16,7 +16,6 @@ import (
 	waStore "go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
 	waEvents "go.mau.fi/whatsmeow/types/events"
-	"google.golang.org/protobuf/proto"
 )
 
 // link is one client's life: from its first connection until it is dropped, over
@@ -32,9 +31,8 @@ type link struct {
 	mending atomic.Bool // a reconnect for refused messages is under way
 
 	mu      sync.Mutex
-	ended   *ending  // why it cannot go on, or nil; guarded by mu
-	codes   []string // to scan, the next first; guarded by mu
-	offered time.Time
+	ended   *ending   // why it cannot go on, or nil; guarded by mu
+	codes   []string  // to scan, the next first; guarded by mu
 	expires time.Time // of the code that was offered last; used by step only
 
 	handling sync.RWMutex // held for reading by every event being handled
@@ -115,7 +113,7 @@ func (i *Instance) again(ctx context.Context, id string) *waE2E.Message {
 	if err != nil {
 		return nil
 	}
-	return &waE2E.Message{Conversation: proto.String(text)}
+	return &waE2E.Message{Conversation: new(text)}
 }
 
 // handle hears every event of the client, messages one after another. False

@@ -23,9 +23,11 @@ type whatsAppLog struct{ log *slog.Logger }
 func (w whatsAppLog) Errorf(format string, args ...any) {
 	w.log.Warn("WhatsApp library", said(format, args))
 }
+
 func (w whatsAppLog) Warnf(format string, args ...any) {
 	w.log.Debug("WhatsApp library", said(format, args))
 }
+
 func (w whatsAppLog) Infof(format string, args ...any) {
 	w.log.Debug("WhatsApp library", said(format, args))
 }

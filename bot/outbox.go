@@ -13,7 +13,6 @@ import (
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/types"
-	"google.golang.org/protobuf/proto"
 )
 
 // Patience of an outbox.
@@ -152,7 +151,7 @@ func (o *outbox) send(ctx context.Context, l *link, b store.Claimed) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
-	_, err = l.client.SendMessage(ctx, to, &waE2E.Message{Conversation: proto.String(b.Body)},
+	_, err = l.client.SendMessage(ctx, to, &waE2E.Message{Conversation: new(b.Body)},
 		whatsmeow.SendRequestExtra{ID: b.WaID, Timeout: ackTime})
 	return err
 }

@@ -78,7 +78,7 @@ const accountColumns = `id, kind, name, wanted, jid, phone, lid, status, status_
 type LimitError struct{ Limit int }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("Cannot initialize account: instance limit (%d) reached", e.Limit) //nolint:staticcheck // L1's literal text
+	return fmt.Sprintf("Cannot initialize account: instance limit (%d) reached", e.Limit)
 }
 
 // accountLock serialises the counting of accounts: "fd" and a number of our own.

@@ -32,7 +32,7 @@ func NewKeyring() *Keyring {
 
 // ReadKeyring reads the secret key file: one base64 key a line, newest first.
 func ReadKeyring(path string) (*Keyring, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the path is the operator's setting
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the secret key file: %w", err)
 	}
@@ -59,7 +59,7 @@ func CreateKeyring(path string) (*Keyring, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // other files of the folder have their own modes
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the path is the operator's setting
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("create the secret key file %s: it is there already", path)
 	}

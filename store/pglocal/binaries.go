@@ -94,7 +94,7 @@ func majorOf(folder string) string {
 
 // majorOfData is the version that made the data, "" when there is none yet.
 func majorOfData(data string) string {
-	version, err := os.ReadFile(filepath.Join(data, "PG_VERSION")) //nolint:gosec // our own folder
+	version, err := os.ReadFile(filepath.Join(data, "PG_VERSION"))
 	if err != nil {
 		return ""
 	}

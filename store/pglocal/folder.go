@@ -62,7 +62,7 @@ func ownFolders(owner *syscall.Credential, folders ...string) error {
 type UnreachableError struct{ User, Folder string }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("Postgres runs as the user %s here, who cannot enter %s: set FRONTDESK_DATA_DIR to a folder outside it, such as /var/lib/frontdesk", //nolint:staticcheck // a product's name
+	return fmt.Sprintf("Postgres runs as the user %s here, who cannot enter %s: set FRONTDESK_DATA_DIR to a folder outside it, such as /var/lib/frontdesk",
 		e.User, e.Folder)
 }
 

@@ -20,7 +20,7 @@ var errHeld = errors.New("held by another process")
 // Lock holds the file at path until unlock is called or this process ends, in
 // whatever way. errHeld, wrapped, when another process has it.
 func Lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the caller's own folder
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func awaitFormer(ctx context.Context, data string) error {
 }
 
 func formerPID(file string) (pid int, ok bool) {
-	text, err := os.ReadFile(file) //nolint:gosec // our own folder
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0, false
 	}
