@@ -26,6 +26,7 @@ type link struct {
 	guard   *guard
 	ctx     context.Context //nolint:containedctx // the life of the link
 	cancel  context.CancelFunc
+	unbind  func() bool // forgets the instance's end
 	online  atomic.Bool // logged in and connected
 	linked  atomic.Bool // a phone has accepted it
 	mending atomic.Bool // a reconnect for refused messages is under way
@@ -50,7 +51,12 @@ type ending struct {
 
 func newLink(i *Instance) *link {
 	l := &link{i: i}
-	l.ctx, l.cancel = context.WithCancel(i.ctx)
+	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(i.ctx))
+	l.unbind = context.AfterFunc(i.ctx, func() {
+		if !l.online.Load() {
+			l.cancel() // a connection attempt must not outlive the instance
+		}
+	})
 	l.guard = newGuard(func() { poke(i.wake) })
 	return l
 }
@@ -77,13 +83,18 @@ func (i *Instance) use(l *link, device *waStore.Device) error {
 	return nil
 }
 
-// close disconnects and returns when no event is being handled any more.
+// close disconnects and returns when no event is being handled any more. The
+// context of an open connection ends after it: whatsmeow does not bear both at
+// once.
 func (l *link) close() {
-	l.cancel()
+	l.unbind()
+	if !l.online.Swap(false) {
+		l.cancel()
+	}
 	if l.client != nil {
 		l.client.Disconnect()
 	}
-	l.online.Store(false)
+	l.cancel()
 	l.handling.Lock()
 	l.closed = true
 	l.handling.Unlock()

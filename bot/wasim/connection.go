@@ -17,6 +17,9 @@ import (
 // pauses.
 const outgoing = 256
 
+// farewell is how long a client has to hang up itself after the last node.
+const farewell = 5 * time.Second
+
 // connection is one client's stream. One goroutine reads, one writes; send,
 // finish and cut are safe from any other.
 type connection struct {
@@ -176,11 +179,19 @@ func (c *connection) put(p parting) bool {
 		return false
 	}
 	if p.last {
-		// The reader still answers the client's closing frame: closing at once
-		// could take the last node from the client's hands.
-		c.wire.ws.Close(websocket.StatusNormalClosure, "")
+		c.hangUp()
 	}
 	return !p.last
+}
+
+// hangUp ends the stream after its last node. The client may do so first: closing
+// at once could take the node from its hands.
+func (c *connection) hangUp() {
+	select {
+	case <-c.ctx.Done():
+	case <-time.After(farewell):
+	}
+	c.wire.ws.Close(websocket.StatusNormalClosure, "")
 }
 
 // send queues a node for the client; it waits while the client is slow and

@@ -27,6 +27,7 @@ const remembered = 200
 // What a message's Status may be.
 const (
 	Pending   = "pending"   // waits for the account to connect
+	Waiting   = "waiting"   // came, but could not be opened; the sender was asked for another copy
 	Sent      = "sent"      // was written to the other side
 	Delivered = "delivered" // the other side has acknowledged it
 	Read      = "read"      // the other side has read it
@@ -34,7 +35,7 @@ const (
 
 // Message is one bubble of a chat as the customer sees it.
 type Message struct {
-	Seq          int       `json:"seq"` // grows with every message of the customer
+	Seq          int       `json:"seq"` // grows with every message that the customer sees
 	ID           string    `json:"id"`
 	Text         string    `json:"text"`
 	FromCustomer bool      `json:"fromCustomer"`
@@ -100,11 +101,12 @@ func (c *Customer) Send(ctx context.Context, account, text string) (string, erro
 	return id, nil
 }
 
-// Messages are all bubbles of the chat with account, oldest first.
+// Messages are all bubbles of the chat with account, in the order in which they
+// first came. Those that cannot be read yet are missing.
 func (c *Customer) Messages(account string) []Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.chat(account).Messages)
+	return slices.DeleteFunc(slices.Clone(c.chat(account).Messages), func(m Message) bool { return m.Status == Waiting })
 }
 
 // Changed is closed when a message comes, changes its status or typing begins
@@ -269,6 +271,9 @@ func (c *Customer) askAgain(p *Phone, id string, enc waBinary.Node) {
 		return
 	}
 	c.server.counts.add("retries", 1)
+	if c.chat(p.number).find(id) == nil {
+		c.add(p.number, Message{ID: id, Status: Waiting})
+	}
 	attrs := c.sender()
 	attrs["id"], attrs["type"] = id, "retry"
 	c.queue(p, "receipt", id, waBinary.Node{Tag: "receipt", Attrs: attrs, Content: []waBinary.Node{
@@ -284,6 +289,10 @@ func (c *Customer) show(account, id string, m *waE2E.Message) {
 	talk := c.chat(account)
 	talk.typing = false
 	if known := talk.find(id); known != nil {
+		if known.Status == Waiting {
+			c.state.Seq++
+			known.Seq, known.Status, known.Text = c.state.Seq, Read, saying(m)
+		}
 		known.Copies++
 		c.change()
 		return
