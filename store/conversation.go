@@ -157,7 +157,7 @@ type Turn struct {
 	AnsweredSeq    int64
 	Attempts       int
 	DueIn          time.Duration // > 0: not yet
-	OldestAge      time.Duration // of the oldest unsettled message, by the time WhatsApp gave it
+	NewestAge      time.Duration // of the newest unsettled message, by the time WhatsApp gave it
 	AccountPaused  bool
 	Persona        string
 	Presence       bool
@@ -173,7 +173,7 @@ func (s *Store) Turn(ctx context.Context, conversation int64) (Turn, error) {
 	return one[Turn](ctx, s.pool, `
 		select c.id as conversation_id, c.account_id, c.state, c.last_seq, c.answered_seq, c.attempts, c.chat,
 		  greatest(coalesce(c.due_at, clock()) - clock(), interval '0') as due_in,
-		  clock() - coalesce((select min(m.sent_at) from message m where m.conversation_id = c.id and m.seq > c.answered_seq), clock()) as oldest_age,
+		  clock() - coalesce((select max(m.sent_at) from message m where m.conversation_id = c.id and m.seq > c.answered_seq), clock()) as newest_age,
 		  a.paused as account_paused, a.persona, a.presence, a.fallback, a.fallback_text,
 		  p.name as contact_name, clock() as now
 		from conversation c
@@ -262,16 +262,16 @@ func (s *Store) Answer(ctx context.Context, r Reply) (bool, error) {
 	return len(queued) > 0, err
 }
 
-// Skip settles everything received so far without an answer, and says why in
-// the timeline. False: the cursor had moved.
-func (s *Store) Skip(ctx context.Context, conversation, lo int64, reason string) (bool, error) {
+// Skip settles the messages (lo, hi] without an answer, and says why in the
+// timeline. False: the cursor had moved.
+func (s *Store) Skip(ctx context.Context, conversation, lo, hi int64, reason string) (bool, error) {
 	return s.decide(ctx, `
 		with c as (
-		  update conversation set answered_seq = last_seq, attempts = 0, retry_at = null
-		  where id = @id and answered_seq = @lo returning id, last_seq)
+		  update conversation set answered_seq = @hi, attempts = 0, retry_at = null
+		  where id = @id and answered_seq = @lo returning id)
 		insert into timeline (conversation_id, seq, kind, detail)
-		select id, last_seq, 'skipped', jsonb_build_object('reason', @reason::text) from c`,
-		pgx.NamedArgs{"id": conversation, "lo": lo, "reason": reason})
+		select id, @hi, 'skipped', jsonb_build_object('reason', @reason::text) from c`,
+		pgx.NamedArgs{"id": conversation, "lo": lo, "hi": hi, "reason": reason})
 }
 
 // RetryLater leaves the messages unsettled and makes their turn due again after

@@ -1,0 +1,127 @@
+package conversation
+
+import (
+	"strings"
+	"unicode"
+
+	"frontdesk/store"
+)
+
+// A reply is at most mostBubbles messages of mostLength characters. What is longer
+// than all of them together makes the bubbles longer: no word is left out.
+const (
+	mostBubbles = 4
+	mostLength  = 900
+)
+
+// bubbles are the WhatsApp messages of a model's reply, each with its id.
+func bubbles(reply string) []store.Bubble {
+	var made []store.Bubble
+	for _, body := range split(blocks(reply)) {
+		made = append(made, store.Bubble{WaID: store.NewMessageID(), Body: body})
+	}
+	return made
+}
+
+// split packs blocks into bubbles.
+func split(all []block) []string {
+	length := 0
+	for _, b := range all {
+		length += len([]rune(b.text)) + 2
+	}
+	for limit := max(mostLength, length/mostBubbles); ; limit += limit/8 + 1 {
+		if packed := pack(all, limit); len(packed) <= mostBubbles {
+			return packed
+		}
+	}
+}
+
+// pack fills bubbles of at most limit characters, from the first block on. A
+// whole block that is longer gets a longer bubble.
+func pack(all []block, limit int) []string {
+	var packed []string
+	bubble := ""
+	flush := func() {
+		if said := unglued(bubble); said != "" {
+			packed = append(packed, said)
+		}
+		bubble = ""
+	}
+	for _, b := range all {
+		gap := "\n\n"
+		if b.close {
+			gap = "\n"
+		}
+		if bubble != "" && size(bubble)+len(gap)+size(b.text) > limit {
+			flush()
+		}
+		pieces := []string{b.text}
+		if !b.whole {
+			pieces = cut(b.text, limit)
+		}
+		for i, piece := range pieces {
+			if i > 0 {
+				flush()
+			}
+			if bubble != "" {
+				bubble += gap
+			}
+			bubble += piece
+		}
+	}
+	flush()
+	return packed
+}
+
+// cut divides a paragraph at the last end of a line, sentence or word that fits.
+func cut(paragraph string, limit int) []string {
+	var pieces []string
+	rest := []rune(paragraph)
+	for len(rest) > limit {
+		at := breakAt(rest[:limit+1])
+		if at == 0 {
+			at = nextSpace(rest)
+		}
+		pieces = append(pieces, strings.TrimSpace(string(rest[:at])))
+		rest = []rune(strings.TrimLeftFunc(string(rest[at:]), unicode.IsSpace))
+	}
+	return append(pieces, string(rest))
+}
+
+// breakAt is where a piece of these runes may end, or 0.
+func breakAt(runes []rune) int {
+	line, sentence, word := 0, 0, 0
+	for i := 1; i < len(runes); i++ {
+		switch {
+		case runes[i] == '\n':
+			line = i
+		case !unicode.IsSpace(runes[i]) || runes[i] == glue:
+			continue
+		case strings.ContainsRune(".!?…。！？", runes[i-1]):
+			sentence = i
+		}
+		word = i
+	}
+	for _, at := range []int{line, sentence} {
+		if at > len(runes)/3 {
+			return at
+		}
+	}
+	return word
+}
+
+// nextSpace is the end of the first word, however long it is: a link is not cut.
+func nextSpace(runes []rune) int {
+	for i := 1; i < len(runes); i++ {
+		if unicode.IsSpace(runes[i]) && runes[i] != glue {
+			return i
+		}
+	}
+	return len(runes)
+}
+
+func size(s string) int { return len([]rune(s)) }
+
+func unglued(s string) string {
+	return strings.TrimSpace(strings.ReplaceAll(s, string(glue), " "))
+}
