@@ -106,7 +106,10 @@ func inside(ctx context.Context) *decryption {
 }
 
 // decryption is one message being decrypted.
-type decryption struct{ failed atomic.Bool } // storage failed on the way
+type decryption struct {
+	failed atomic.Bool       // storage failed on the way
+	before map[string][]byte // sessions as they were, by address; used by its one goroutine
+}
 
 // watched passes err on and remembers a storage failure during a decryption.
 func watched(ctx context.Context, err error) error {
@@ -167,8 +170,9 @@ func (s *sessions) PutManySessions(ctx context.Context, changed map[string][]byt
 // GetSession outside a decryption begins a change that PutSession ends: retry
 // receipts and messages to the own phone are encrypted so.
 func (s *sessions) GetSession(ctx context.Context, address string) ([]byte, error) {
-	if inside(ctx) != nil {
+	if d := inside(ctx); d != nil {
 		found, err := s.SessionStore.GetSession(ctx, address)
+		d.before[address] = found
 		return found, watched(ctx, err)
 	}
 	h, err := s.guard.take(ctx)
@@ -183,8 +187,8 @@ func (s *sessions) GetSession(ctx context.Context, address string) ([]byte, erro
 
 // PutSession ends what GetSession began.
 func (s *sessions) PutSession(ctx context.Context, address string, session []byte) error {
-	if inside(ctx) != nil {
-		return watched(ctx, s.SessionStore.PutSession(ctx, address, session))
+	if d := inside(ctx); d != nil {
+		return watched(ctx, s.SessionStore.PutSession(ctx, address, mended(d.before[address], session)))
 	}
 	s.guard.mu.Lock()
 	h := s.guard.loose[address]
@@ -258,7 +262,7 @@ func (e *events) DoDecryptionTxn(ctx context.Context, decrypt func(context.Conte
 		return &unavailableError{err}
 	}
 	defer h.end()
-	d, ran, failure := &decryption{}, false, error(nil)
+	d, ran, failure := &decryption{before: map[string][]byte{}}, false, error(nil)
 	err = e.EventBuffer.DoDecryptionTxn(context.WithValue(ctx, insideKey{}, d), func(ctx context.Context) error {
 		failure, ran = decrypt(ctx), true
 		return failure

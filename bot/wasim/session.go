@@ -296,9 +296,29 @@ func (k *keyring) LoadSession(_ context.Context, peer *protocol.SignalAddress) (
 	return record.NewSessionFromBytes(data, serializer.Session, serializer.State)
 }
 
+// StoreSession keeps a session as a real phone does: those that did not open the
+// message stay as they were. libsignal would change and double them.
 func (k *keyring) StoreSession(_ context.Context, peer *protocol.SignalAddress, kept *record.Session) error {
-	k.Sessions[peer.String()] = kept.Serialize()
+	sessions := store.SignalProtobufSerializer.Session
+	changed := kept.Structure()
+	if before, err := sessions.Deserialize(k.Sessions[peer.String()]); err == nil && len(changed.PreviousStates) > 0 {
+		changed.PreviousStates = others(before, changed.SessionState.SenderBaseKey)
+	}
+	k.Sessions[peer.String()] = sessions.Serialize(changed)
 	return nil
+}
+
+// others are the sessions of a record but one, each once.
+func others(before *record.SessionStructure, but []byte) []*record.StateStructure {
+	var kept []*record.StateStructure
+	seen := map[string]bool{string(but): true}
+	for _, s := range append([]*record.StateStructure{before.SessionState}, before.PreviousStates...) {
+		if s != nil && s.SenderChain != nil && !seen[string(s.SenderBaseKey)] && len(kept) < 40 {
+			seen[string(s.SenderBaseKey)] = true
+			kept = append(kept, s)
+		}
+	}
+	return kept
 }
 
 func (k *keyring) ContainsSession(_ context.Context, peer *protocol.SignalAddress) (bool, error) {
