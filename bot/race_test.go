@@ -17,7 +17,7 @@ import (
 // read. The guard around its stores prevents both.
 func TestNoAnswerIsLostWhenBothSidesWriteAtFullSpeed(t *testing.T) {
 	t.Parallel()
-	runs, messages := 1, 100
+	runs, messages := 1, 300
 	if os.Getenv("FRONTDESK_TORTURE") != "" {
 		runs, messages = 20, 600
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
@@ -12,6 +13,7 @@ import (
 	extast "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/parser"
 	"github.com/yuin/goldmark/text"
+	"github.com/yuin/goldmark/util"
 )
 
 // glue stands for a space that no bubble may end at: inside links and code.
@@ -196,12 +198,12 @@ func (i *inline) children(parent ast.Node) {
 func (i *inline) node(n ast.Node) {
 	switch n := n.(type) {
 	case *ast.Text:
-		i.words(string(n.Value(i.source)))
+		i.words(literal(n.Value(i.source)))
 		if n.HardLineBreak() || n.SoftLineBreak() {
 			i.b.WriteByte('\n')
 		}
 	case *ast.String:
-		i.words(string(n.Value))
+		i.words(literal(n.Value))
 	case *ast.Emphasis:
 		i.marked(n, map[int]string{1: "_", 2: "*"}[n.Level])
 	case *extast.Strikethrough:
@@ -221,6 +223,11 @@ func (i *inline) node(n ast.Node) {
 	default:
 		i.children(n)
 	}
+}
+
+// literal is text without Markdown's escapes and HTML's entities.
+func literal(text []byte) string {
+	return string(util.UnescapePunctuations(util.ResolveEntityNames(util.ResolveNumericReferences(text))))
 }
 
 // marked puts a mark around a node's words, inside of their outer spaces.
@@ -273,7 +280,11 @@ func glued(words string) string { return strings.ReplaceAll(words, " ", string(g
 
 // words writes plain text; what WhatsApp would take for a mark loses its effect.
 func (i *inline) words(said string) {
-	before, runes := lastRune(i.b.String()), []rune(said)
+	before, width := utf8.DecodeLastRuneInString(i.b.String())
+	if width == 0 {
+		before = 0
+	}
+	runes := []rune(said)
 	for at, r := range runes {
 		i.b.WriteRune(r)
 		if strings.ContainsRune("*_~`", r) && opens(before) && at+1 < len(runes) && !unicode.IsSpace(runes[at+1]) {
@@ -286,12 +297,4 @@ func (i *inline) words(said string) {
 // opens says whether a mark after before would begin formatting.
 func opens(before rune) bool {
 	return before == 0 || unicode.IsSpace(before) || unicode.IsPunct(before) || unicode.IsSymbol(before)
-}
-
-func lastRune(s string) rune {
-	runes := []rune(s)
-	if len(runes) == 0 {
-		return 0
-	}
-	return runes[len(runes)-1]
 }

@@ -3,6 +3,7 @@ package conversation
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"frontdesk/store"
 )
@@ -39,38 +40,52 @@ func split(all []block) []string {
 // pack fills bubbles of at most limit characters, from the first block on. A
 // whole block that is longer gets a longer bubble.
 func pack(all []block, limit int) []string {
-	var packed []string
-	bubble := ""
-	flush := func() {
-		if said := unglued(bubble); said != "" {
-			packed = append(packed, said)
-		}
-		bubble = ""
-	}
+	var p packer
 	for _, b := range all {
 		gap := "\n\n"
 		if b.close {
 			gap = "\n"
 		}
-		if bubble != "" && size(bubble)+len(gap)+size(b.text) > limit {
-			flush()
+		if p.size+len(gap)+size(b.text) > limit {
+			p.flush()
 		}
-		pieces := []string{b.text}
-		if !b.whole {
-			pieces = cut(b.text, limit)
+		if b.whole {
+			p.add(gap, b.text)
+			continue
 		}
-		for i, piece := range pieces {
+		for i, piece := range cut(b.text, limit) {
 			if i > 0 {
-				flush()
+				p.flush()
 			}
-			if bubble != "" {
-				bubble += gap
-			}
-			bubble += piece
+			p.add(gap, piece)
 		}
 	}
-	flush()
-	return packed
+	p.flush()
+	return p.packed
+}
+
+// packer is the bubble being filled and those that are full.
+type packer struct {
+	bubble strings.Builder
+	size   int // of bubble, in characters
+	packed []string
+}
+
+func (p *packer) add(gap, text string) {
+	if p.size > 0 {
+		p.bubble.WriteString(gap)
+		p.size += len(gap)
+	}
+	p.bubble.WriteString(text)
+	p.size += size(text)
+}
+
+func (p *packer) flush() {
+	if said := unglued(p.bubble.String()); said != "" {
+		p.packed = append(p.packed, said)
+	}
+	p.bubble.Reset()
+	p.size = 0
 }
 
 // cut divides a paragraph at the last end of a line, sentence or word that fits.
@@ -120,7 +135,7 @@ func nextSpace(runes []rune) int {
 	return len(runes)
 }
 
-func size(s string) int { return len([]rune(s)) }
+func size(s string) int { return utf8.RuneCountInString(s) }
 
 func unglued(s string) string {
 	return strings.TrimSpace(strings.ReplaceAll(s, string(glue), " "))

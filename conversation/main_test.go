@@ -1,0 +1,330 @@
+package conversation_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"frontdesk/conversation"
+	"frontdesk/providers"
+	"frontdesk/store"
+)
+
+// desk is everything around a processor: rows, accounts and a brain, in memory.
+// Each is checked against the real one elsewhere; here time is what matters.
+type desk struct {
+	t   *testing.T
+	log *logbook
+	p   *conversation.Processor
+
+	mu      sync.Mutex
+	rows    map[int64]*row
+	replies []store.Reply  // in the order of their commits
+	turns   map[int64]int  // under way, by conversation
+	most    int            // turns that were ever under way at once
+	twice   bool           // one conversation had two at once
+	typing  map[string]int // on and off, by chat
+	think   func(ctx context.Context, q providers.Request) (providers.Answer, error)
+	account context.Context //nolint:containedctx // the lease of the only account
+}
+
+// row is a conversation as the store keeps it.
+type row struct {
+	store.Turn
+
+	lines   []store.Line
+	dueAt   time.Time
+	retryAt time.Time
+	skipped []string
+	broken  error
+}
+
+func newDesk(t *testing.T, change func(*conversation.Options)) *desk {
+	d := &desk{
+		t: t, log: &logbook{}, rows: map[int64]*row{}, turns: map[int64]int{}, typing: map[string]int{},
+		account: context.Background(),
+	}
+	d.think = func(_ context.Context, q providers.Request) (providers.Answer, error) {
+		return providers.Answer{Text: "re " + said(q), Provider: "test"}, nil
+	}
+	o := conversation.Options{Store: d, Accounts: d, AI: d, Log: slog.New(slog.NewTextHandler(d.log, nil))}
+	if change != nil {
+		change(&o)
+	}
+	d.p = conversation.New(o)
+	return d
+}
+
+func (d *desk) start() {
+	d.t.Helper()
+	if err := d.p.Start(context.Background()); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *desk) close() {
+	d.t.Helper()
+	if err := d.p.Close(context.Background()); err != nil {
+		d.t.Error(err)
+	}
+}
+
+// said is what the customer wrote since the last answer.
+func said(q providers.Request) string {
+	var texts []string
+	for _, m := range slices.Backward(q.Messages) {
+		if m.Role == providers.RoleAssistant {
+			break
+		}
+		if m.Role == providers.RoleUser {
+			texts = append([]string{m.Text}, texts...)
+		}
+	}
+	return strings.Join(texts, " ")
+}
+
+// write stores a message of a customer and wakes the turn, as bot does.
+func (d *desk) write(conversation int64, text string, wait time.Duration) {
+	d.store(conversation, text, wait)
+	d.p.Wake(1, conversation, wait)
+}
+
+// store keeps a message without waking anybody, as a crash would leave it.
+func (d *desk) store(conversation int64, text string, wait time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.row(conversation)
+	r.LastSeq++
+	r.lines = append(r.lines, store.Line{Direction: "in", Seq: r.LastSeq, Kind: "text", Body: text, At: time.Now()})
+	r.dueAt = time.Now().Add(wait)
+	if r.retryAt.After(r.dueAt) {
+		r.dueAt = r.retryAt
+	}
+}
+
+func (d *desk) row(conversation int64) *row {
+	r := d.rows[conversation]
+	if r == nil {
+		r = &row{Turn: store.Turn{ConversationID: conversation, AccountID: 1, State: store.StateBot, Chat: fmt.Sprint("chat", conversation), Fallback: "later"}}
+		d.rows[conversation] = r
+	}
+	return r
+}
+
+// change changes a conversation's row.
+func (d *desk) change(conversation int64, how func(*row)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	how(d.row(conversation))
+}
+
+// answers are the bodies sent to a conversation, in order.
+func (d *desk) answers(conversation int64) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var bodies []string
+	for _, r := range d.replies {
+		if r.ConversationID == conversation {
+			for _, b := range r.Bubbles {
+				bodies = append(bodies, b.Body)
+			}
+		}
+	}
+	return bodies
+}
+
+// typed is how often typing was shown (true) or hidden in a chat.
+func (d *desk) typed(chat string, on bool) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.typing[fmt.Sprint(chat, on)]
+}
+
+// doubled says that one customer had two turns at once.
+func (d *desk) doubled() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.twice
+}
+
+func (d *desk) look(conversation int64) row {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return *d.row(conversation)
+}
+
+// The store.
+
+func (d *desk) DueConversations(_ context.Context, accounts []int64, _ int) ([]store.Due, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var due []store.Due
+	for id, r := range d.rows {
+		if r.LastSeq > r.AnsweredSeq && slices.Contains(accounts, r.AccountID) {
+			due = append(due, store.Due{ID: id, AccountID: r.AccountID, DueIn: max(0, time.Until(r.dueAt))})
+		}
+	}
+	return due, nil
+}
+
+func (d *desk) Turn(_ context.Context, conversation int64) (store.Turn, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.row(conversation)
+	now := r.Turn
+	now.DueIn, now.Now = max(0, time.Until(r.dueAt)), time.Now()
+	return now, r.broken
+}
+
+func (d *desk) History(_ context.Context, conversation, hi int64, _ int) ([]store.Line, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var lines []store.Line
+	for _, l := range d.row(conversation).lines {
+		if l.Seq <= hi {
+			lines = append(lines, l)
+		}
+	}
+	return lines, nil
+}
+
+func (d *desk) Answer(ctx context.Context, a store.Reply) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.row(a.ConversationID)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if r.AnsweredSeq != a.Lo || r.State != store.StateBot || (r.LastSeq != a.Hi && !a.Force) {
+		return false, nil
+	}
+	r.AnsweredSeq, r.Attempts, r.retryAt = a.Hi, 0, time.Time{}
+	d.replies = append(d.replies, a)
+	for _, b := range a.Bubbles {
+		at := slices.IndexFunc(r.lines, func(l store.Line) bool { return l.Seq > a.Hi })
+		if at < 0 {
+			at = len(r.lines)
+		}
+		r.lines = slices.Insert(r.lines, at, store.Line{Direction: "out", Seq: a.Hi, Kind: "text", Body: b.Body, At: time.Now()})
+	}
+	return true, nil
+}
+
+func (d *desk) Skip(_ context.Context, conversation, lo, hi int64, reason string) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.row(conversation)
+	if r.AnsweredSeq != lo {
+		return false, nil
+	}
+	r.AnsweredSeq, r.Attempts, r.skipped = hi, 0, append(r.skipped, reason)
+	return true, nil
+}
+
+func (d *desk) RetryLater(_ context.Context, conversation, lo int64, wait time.Duration, _ string) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.row(conversation)
+	if r.AnsweredSeq != lo {
+		return false, nil
+	}
+	r.Attempts++
+	r.retryAt = time.Now().Add(wait)
+	r.dueAt = r.retryAt
+	return true, nil
+}
+
+func (d *desk) HandOff(_ context.Context, conversation, lo int64, reason string) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.row(conversation)
+	if r.AnsweredSeq != lo {
+		return false, nil
+	}
+	r.State, r.AnsweredSeq, r.skipped = store.StateHuman, r.LastSeq, append(r.skipped, "handed off: "+reason)
+	return true, nil
+}
+
+// The accounts.
+
+func (d *desk) Held() []int64 { return []int64{1} }
+
+func (d *desk) Context(int64) (context.Context, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.account, d.account.Err() == nil
+}
+
+func (d *desk) Typing(_ context.Context, _ int64, chat string, on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.typing[fmt.Sprint(chat, on)]++
+}
+
+func (d *desk) Read(context.Context, int64, string, int64) {}
+func (d *desk) Send(int64, int64)                          {}
+
+// The brain.
+
+func (d *desk) Chat(ctx context.Context, q providers.Request) (providers.Answer, error) {
+	d.mu.Lock()
+	d.turns[q.Conversation]++
+	d.twice = d.twice || d.turns[q.Conversation] > 1
+	under := 0
+	for _, n := range d.turns {
+		under += n
+	}
+	d.most = max(d.most, under)
+	think := d.think
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.turns[q.Conversation]--
+	}()
+	return think(ctx, q)
+}
+
+// logbook is a log that tests read.
+type logbook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logbook) count(line string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.b.String(), line)
+}
+
+// unavailable is what the registry says when nobody could answer.
+func unavailable(context.Context, providers.Request) (providers.Answer, error) {
+	return providers.Answer{}, &providers.Error{Temporary: true}
+}
+
+// hang ignores the end of its turn.
+func hang(release chan struct{}) func(context.Context, providers.Request) (providers.Answer, error) {
+	return func(context.Context, providers.Request) (providers.Answer, error) {
+		<-release
+		return providers.Answer{Text: "too late"}, nil
+	}
+}
+
+// pass lets the bubble's time go by, and what is due in it happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
