@@ -211,17 +211,28 @@ type ChatMessage struct {
 	OutSeq    int64
 }
 
-// Messages are the newest messages of a conversation, oldest first.
-func (s *Store) Messages(ctx context.Context, conversation int64, limit int) ([]ChatMessage, error) {
+// MessagePage asks for messages before a place in a conversation: that of a
+// ChatMessage's Seq and OutSeq. Zeroes ask for the newest.
+type MessagePage struct {
+	BeforeSeq    int64
+	BeforeOutSeq int64
+	Limit        int
+}
+
+// Messages are messages of a conversation, oldest first.
+func (s *Store) Messages(ctx context.Context, conversation int64, p MessagePage) ([]ChatMessage, error) {
 	return many[ChatMessage](ctx, s.pool, `
 		select direction, origin, wa_id, kind, body, status, at, seq, out_seq from (
 		  (select direction, case direction when 'in' then 'customer' else 'phone' end as origin, wa_id, kind, body,
 		     'received' as status, sent_at as at, seq, 0::bigint as out_seq
-		   from message where conversation_id = @id order by seq desc limit @limit)
+		   from message where conversation_id = @id and (@seq = 0 or (seq, 0) < (@seq, @out_seq))
+		   order by seq desc limit @limit)
 		  union all
 		  (select 'out', origin, wa_id, 'text', body, status, created_at, after_seq, out_seq from (
-		     select *, `+outboundStatus+` from outbound where conversation_id = @id order by out_seq desc limit @limit) o)
+		     select *, `+outboundStatus+` from outbound
+		     where conversation_id = @id and (@seq = 0 or (after_seq, out_seq) < (@seq, @out_seq))
+		     order by after_seq desc, out_seq desc limit @limit) o)
 		  order by seq desc, out_seq desc limit @limit) newest
 		order by seq, out_seq`,
-		pgx.NamedArgs{"id": conversation, "limit": limit})
+		pgx.NamedArgs{"id": conversation, "seq": p.BeforeSeq, "out_seq": p.BeforeOutSeq, "limit": p.Limit})
 }

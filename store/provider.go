@@ -224,7 +224,7 @@ func (s *Store) ProviderKey(p Provider) (string, error) {
 		return "", nil
 	}
 	if s.keyring == nil {
-		return "", errNoKeyring
+		return "", ErrNoKey
 	}
 	key, err := s.keyring.Open(keyPlace(p.ID), p.APIKey)
 	return string(key), err
@@ -304,14 +304,15 @@ func (s *Store) RemoveDemoProvider(ctx context.Context) error {
 	return err
 }
 
-var errNoKeyring = errors.New("provider keys cannot be kept without a secret key file; make one with: frontdesk keys init")
+// ErrNoKey says that there is nothing to seal secrets with.
+var ErrNoKey = errors.New("provider keys cannot be kept without a secret key file; make one with: frontdesk keys init")
 
 func (s *Store) sealProviderKey(id int64, key string) ([]byte, error) {
 	if key == "" {
 		return nil, nil
 	}
 	if s.keyring == nil {
-		return nil, errNoKeyring
+		return nil, ErrNoKey
 	}
 	return s.keyring.Seal(keyPlace(id), []byte(key))
 }

@@ -1,0 +1,151 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"frontdesk/store"
+)
+
+// Account is a WhatsApp account as the API tells it.
+type Account struct {
+	ID           int64     `json:"id"`
+	Kind         string    `json:"kind" enum:"whatsapp,sandbox"`
+	Name         string    `json:"name"`
+	Status       string    `json:"status" enum:"new,pairing,connecting,connected,reconnecting,logged_out,restricted,outdated,stopped,failed"`
+	Cause        string    `json:"cause,omitempty" doc:"Why it has this status"`
+	NextStep     string    `json:"next_step,omitempty" doc:"What a person can do about it"`
+	Since        time.Time `json:"since"`
+	Phone        string    `json:"phone,omitempty"`
+	LID          string    `json:"lid,omitempty"`
+	Paused       bool      `json:"paused" doc:"True: the bot stays silent"`
+	Persona      string    `json:"persona" doc:"Who the bot is and what it knows"`
+	DebounceMs   int       `json:"debounce_ms"`
+	Presence     bool      `json:"presence"`
+	Fallback     string    `json:"fallback" enum:"silent,text,later,handoff" doc:"What happens when no provider can answer"`
+	FallbackText string    `json:"fallback_text"`
+	CreatedAt    time.Time `json:"created_at"`
+}
+
+func accountOf(a store.Account) Account {
+	return Account{
+		ID: a.ID, Kind: a.Kind, Name: a.Name, Status: string(a.Status), Cause: a.StatusCause, NextStep: nextStep(a), Since: a.StatusSince,
+		Phone: value(a.Phone), LID: value(a.LID), Paused: a.Paused, Persona: a.Persona, DebounceMs: a.DebounceMs, Presence: a.Presence,
+		Fallback: a.Fallback, FallbackText: a.FallbackText, CreatedAt: a.CreatedAt,
+	}
+}
+
+// nextStep is what a person can do for an account that does not simply work.
+func nextStep(a store.Account) string {
+	switch a.Status {
+	case store.StatusNew, store.StatusLoggedOut:
+		return "Show its code and scan it with the phone: WhatsApp, Linked devices, Link a device"
+	case store.StatusPairing:
+		return "Scan the code with the phone: WhatsApp, Linked devices, Link a device"
+	case store.StatusConnecting, store.StatusReconnecting:
+		return "Wait; it comes back by itself"
+	case store.StatusRestricted:
+		return "Wait until the restriction ends; write only to people who wrote first"
+	case store.StatusOutdated:
+		return "Upgrade frontdesk if this lasts longer than an hour"
+	case store.StatusStopped:
+		return "Connect it when it shall answer again"
+	case store.StatusFailed:
+		return "Check this machine's way to the internet with: frontdesk doctor"
+	case store.StatusConnected:
+	}
+	return ""
+}
+
+func (s *Server) listAccounts(ctx context.Context, _ *struct{}) (*list[Account], error) {
+	found, err := s.store.Accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]Account, len(found))
+	for i, a := range found {
+		items[i] = accountOf(a)
+	}
+	return listOf(items, ""), nil
+}
+
+type newAccount struct {
+	Body struct {
+		Name string `json:"name" minLength:"1" maxLength:"100" doc:"What people of the house call it"`
+		Kind string `json:"kind,omitempty" enum:"whatsapp,sandbox" default:"whatsapp"`
+	}
+}
+
+func (s *Server) addAccount(ctx context.Context, in *newAccount) (*one[Account], error) {
+	if in.Body.Kind == store.KindSandbox && s.sandbox == nil {
+		return nil, problem(http.StatusConflict, "no_sandbox", "There is no sandbox here; start frontdesk with FRONTDESK_SANDBOX=on")
+	}
+	a, err := s.store.AddAccount(ctx, in.Body.Kind, strings.TrimSpace(in.Body.Name), s.o.AccountsPerProcess)
+	if err != nil {
+		return nil, err
+	}
+	return &one[Account]{accountOf(a)}, nil
+}
+
+func (s *Server) readAccount(ctx context.Context, in *byID) (*one[Account], error) {
+	a, err := s.store.Account(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &one[Account]{accountOf(a)}, nil
+}
+
+type changedAccount struct {
+	byID
+
+	Body struct {
+		Name         *string `json:"name,omitempty" minLength:"1" maxLength:"100"`
+		Paused       *bool   `json:"paused,omitempty"`
+		Persona      *string `json:"persona,omitempty" maxLength:"20000"`
+		DebounceMs   *int    `json:"debounce_ms,omitempty" minimum:"0" maximum:"10000"`
+		Presence     *bool   `json:"presence,omitempty"`
+		Fallback     *string `json:"fallback,omitempty" enum:"silent,text,later,handoff"`
+		FallbackText *string `json:"fallback_text,omitempty" maxLength:"2000"`
+	}
+}
+
+func (s *Server) changeAccount(ctx context.Context, in *changedAccount) (*one[Account], error) {
+	a, err := s.store.ChangeAccount(ctx, in.ID, store.AccountChange(in.Body))
+	if err != nil {
+		return nil, err
+	}
+	return &one[Account]{accountOf(a)}, nil
+}
+
+func (s *Server) removeAccount(ctx context.Context, in *byID) (*struct{}, error) {
+	return nil, s.store.Want(ctx, in.ID, store.WantDelete, s.o.AccountsPerProcess)
+}
+
+func (s *Server) connectAccount(ctx context.Context, in *byID) (*one[Account], error) {
+	return s.want(ctx, in.ID, store.WantRun)
+}
+
+func (s *Server) disconnectAccount(ctx context.Context, in *byID) (*one[Account], error) {
+	return s.want(ctx, in.ID, store.WantStop)
+}
+
+func (s *Server) logOutAccount(ctx context.Context, in *byID) (*one[Account], error) {
+	return s.want(ctx, in.ID, store.WantLogout)
+}
+
+// want notes what people want of an account; the process that holds it obeys.
+func (s *Server) want(ctx context.Context, id int64, w store.Wanted) (*one[Account], error) {
+	if err := s.store.Want(ctx, id, w, s.o.AccountsPerProcess); err != nil {
+		return nil, err
+	}
+	return s.readAccount(ctx, &byID{id})
+}
+
+func value(p *string) string {
+	if p == nil {
+		return ""
+	}
+	return *p
+}

@@ -1,0 +1,156 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"frontdesk/store"
+)
+
+// Conversation is one customer's talk with one account.
+type Conversation struct {
+	ID          int64     `json:"id"`
+	AccountID   int64     `json:"account_id"`
+	AccountName string    `json:"account_name"`
+	ContactName string    `json:"contact_name,omitempty"`
+	Phone       string    `json:"phone,omitempty"`
+	State       string    `json:"state" enum:"bot,human,paused,closed" doc:"Who has the ball"`
+	Waiting     int64     `json:"waiting" doc:"Messages that are neither answered nor skipped"`
+	ActiveAt    time.Time `json:"active_at"`
+	CreatedAt   time.Time `json:"created_at"`
+}
+
+func conversationOf(c store.ConversationSummary) Conversation {
+	return Conversation{
+		ID: c.ID, AccountID: c.AccountID, AccountName: c.AccountName, ContactName: c.ContactName, Phone: value(c.Phone),
+		State: string(c.State), Waiting: c.LastSeq - c.AnsweredSeq, ActiveAt: c.ActiveAt, CreatedAt: c.CreatedAt,
+	}
+}
+
+// page asks for a part of a list.
+type page struct {
+	After string `query:"after" maxLength:"40" doc:"The next of the page before"`
+	Limit int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
+}
+
+var errBadCursor = problem(http.StatusUnprocessableEntity, "bad_cursor", "\"after\" must be the \"next\" of the page before")
+
+// before reads a cursor that is one number.
+func (p page) before() (int64, error) {
+	if p.After == "" {
+		return 0, nil
+	}
+	id, err := strconv.ParseInt(p.After, 10, 64)
+	if err != nil || id < 1 {
+		return 0, errBadCursor
+	}
+	return id, nil
+}
+
+// nextPage is the cursor behind a full page.
+func nextPage(n, limit int, last func() string) string {
+	if n < limit || n == 0 {
+		return ""
+	}
+	return last()
+}
+
+type conversationsRequest struct {
+	page
+
+	Account int64 `query:"account" minimum:"0" doc:"Only of this account"`
+}
+
+func (s *Server) listConversations(ctx context.Context, in *conversationsRequest) (*list[Conversation], error) {
+	before, err := in.before()
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.store.Conversations(ctx, in.Account, store.Page{Before: before, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	items := make([]Conversation, len(found))
+	for i, c := range found {
+		items[i] = conversationOf(c)
+	}
+	return listOf(items, nextPage(len(items), in.Limit, func() string { return strconv.FormatInt(items[len(items)-1].ID, 10) })), nil
+}
+
+func (s *Server) readConversation(ctx context.Context, in *byID) (*one[Conversation], error) {
+	c, err := s.store.Conversation(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &one[Conversation]{conversationOf(c)}, nil
+}
+
+// Message is a message of either direction.
+type Message struct {
+	Direction string    `json:"direction" enum:"in,out"`
+	Origin    string    `json:"origin" doc:"customer, bot, phone (typed by a person), api, …"`
+	WaID      string    `json:"wa_id"`
+	Kind      string    `json:"kind"`
+	Text      string    `json:"text"`
+	Status    string    `json:"status"`
+	At        time.Time `json:"at"`
+	Seq       int64     `json:"seq" doc:"Place among the customer's messages; an answer has that of the last message it answers"`
+}
+
+type messagesRequest struct {
+	byID
+	page
+}
+
+func (s *Server) listMessages(ctx context.Context, in *messagesRequest) (*list[Message], error) {
+	p := store.MessagePage{Limit: in.Limit}
+	if in.After != "" {
+		if n, err := fmt.Sscanf(in.After, "%d.%d", &p.BeforeSeq, &p.BeforeOutSeq); err != nil || n != 2 || strings.ContainsAny(in.After, " +-") {
+			return nil, errBadCursor
+		}
+	}
+	if _, err := s.store.Conversation(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	found, err := s.store.Messages(ctx, in.ID, p)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]Message, len(found))
+	for i, m := range found {
+		items[i] = Message{Direction: m.Direction, Origin: m.Origin, WaID: m.WaID, Kind: m.Kind, Text: m.Body, Status: m.Status, At: m.At, Seq: m.Seq}
+	}
+	return listOf(items, nextPage(len(items), in.Limit, func() string { return fmt.Sprintf("%d.%d", found[0].Seq, found[0].OutSeq) })), nil
+}
+
+// TimelineEntry says what happened to the messages up to Seq, and why.
+type TimelineEntry struct {
+	ID     int64          `json:"id"`
+	Seq    int64          `json:"seq"`
+	Kind   string         `json:"kind"`
+	Detail map[string]any `json:"detail"`
+	At     time.Time      `json:"at"`
+}
+
+func (s *Server) readTimeline(ctx context.Context, in *messagesRequest) (*list[TimelineEntry], error) {
+	before, err := in.before()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.store.Conversation(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	found, err := s.store.Timeline(ctx, in.ID, store.Page{Before: before, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	items := make([]TimelineEntry, len(found))
+	for i, e := range found {
+		items[i] = TimelineEntry(e)
+	}
+	return listOf(items, nextPage(len(items), in.Limit, func() string { return strconv.FormatInt(items[len(items)-1].ID, 10) })), nil
+}

@@ -1,0 +1,97 @@
+package web
+
+import (
+	"net/http"
+
+	"frontdesk/store"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// routes are all doors, in reading order: how the process is, the API, the
+// console. Each names the least role that may enter.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", s.alive)
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.Handle("GET /metrics", s.withToken(store.RoleViewer, promhttp.HandlerFor(s.o.Metrics, promhttp.HandlerOpts{})))
+	mux.Handle("/api/", s.api())
+	mux.Handle("GET /openapi.json", s.document())
+	mux.Handle("GET /docs", s.console(http.HandlerFunc(s.docsPage)))
+	mux.Handle("GET /assets/", assets())
+	mux.Handle("/", s.console(s.pages()))
+	return s.open(s.recovered(secured(mux)))
+}
+
+// api is everything under /api/v1.
+func (s *Server) api() http.Handler {
+	mux := http.NewServeMux()
+	s.operations(humago.New(mux, apiConfig(s.o.Version)))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, problem(http.StatusNotFound, "no_such_route", "There is no such route; see /docs"))
+	})
+	return withoutCookies(mux)
+}
+
+// operations are the routes of the API.
+func (s *Server) operations(api huma.API) {
+	d := doors{s: s, api: api}
+
+	route(d, store.RoleViewer, http.MethodGet, "/accounts", "List accounts", s.listAccounts)
+	route(d, store.RoleAdmin, http.MethodPost, "/accounts", "Add an account", s.addAccount)
+	route(d, store.RoleViewer, http.MethodGet, "/accounts/{id}", "Read an account", s.readAccount)
+	route(d, store.RoleAdmin, http.MethodPatch, "/accounts/{id}", "Change an account", s.changeAccount)
+	route(d, store.RoleAdmin, http.MethodDelete, "/accounts/{id}", "Log out and remove an account", s.removeAccount)
+	route(d, store.RoleAdmin, http.MethodPost, "/accounts/{id}/connect", "Connect an account", s.connectAccount)
+	route(d, store.RoleAdmin, http.MethodPost, "/accounts/{id}/disconnect", "Disconnect an account", s.disconnectAccount)
+	route(d, store.RoleAdmin, http.MethodPost, "/accounts/{id}/logout", "Unlink an account from its phone", s.logOutAccount)
+	route(d, store.RoleAdmin, http.MethodGet, "/accounts/{id}/qr", "The code to scan now, as PNG, SVG, text or JSON by Accept", s.accountCode)
+	route(d, store.RoleAgent, http.MethodPost, "/accounts/{id}/messages", "Send a message, once for each Idempotency-Key", s.sendMessage)
+
+	route(d, store.RoleViewer, http.MethodGet, "/conversations", "List conversations", s.listConversations)
+	route(d, store.RoleViewer, http.MethodGet, "/conversations/{id}", "Read a conversation", s.readConversation)
+	route(d, store.RoleViewer, http.MethodGet, "/conversations/{id}/messages", "Read messages, newest page first", s.listMessages)
+	route(d, store.RoleViewer, http.MethodGet, "/conversations/{id}/timeline", "Read what happened and why", s.readTimeline)
+
+	route(d, store.RoleViewer, http.MethodGet, "/providers", "List AI providers in the order they are asked", s.listProviders)
+	route(d, store.RoleAdmin, http.MethodPost, "/providers", "Add an AI provider", s.addProvider)
+	route(d, store.RoleViewer, http.MethodGet, "/providers/{id}", "Read an AI provider", s.readProvider)
+	route(d, store.RoleAdmin, http.MethodPatch, "/providers/{id}", "Change an AI provider", s.changeProvider)
+	route(d, store.RoleAdmin, http.MethodDelete, "/providers/{id}", "Remove an AI provider", s.removeProvider)
+	route(d, store.RoleAdmin, http.MethodPost, "/providers/{id}/test", "Ask an AI provider for a word", s.testProvider)
+	route(d, store.RoleViewer, http.MethodGet, "/providers/{id}/usage", "Read an AI provider's daily usage", s.providerUsage)
+}
+
+// pages are the routes of the console.
+func (s *Server) pages() http.Handler {
+	mux := http.NewServeMux()
+	page := func(role store.Role, pattern string, h func(http.ResponseWriter, *http.Request) error) {
+		mux.Handle(pattern, s.signedIn(role, s.page(h)))
+	}
+	mux.Handle("GET /sign-in", s.page(s.signInPage))
+	mux.Handle("POST /sign-in", s.page(s.signIn))
+	mux.Handle("POST /sign-out", s.page(s.signOut))
+	page(store.RoleViewer, "GET /{$}", s.homePage)
+	page(store.RoleViewer, "GET /accounts", s.accountsPage)
+	page(store.RoleAdmin, "POST /accounts", s.accountAdd)
+	page(store.RoleViewer, "GET /accounts/{id}", s.accountPage)
+	page(store.RoleViewer, "GET /accounts/{id}/live", s.accountLive)
+	page(store.RoleAdmin, "POST /accounts/{id}", s.accountChange)
+	page(store.RoleAdmin, "POST /accounts/{id}/{action}", s.accountAct)
+	page(store.RoleViewer, "GET /conversations", s.conversationsPage)
+	page(store.RoleViewer, "GET /conversations/{id}", s.conversationPage)
+	page(store.RoleViewer, "GET /conversations/{id}/live", s.conversationLive)
+	page(store.RoleViewer, "GET /providers", s.providersPage)
+	page(store.RoleAdmin, "GET /providers/new", s.providerNew)
+	page(store.RoleAdmin, "POST /providers", s.providerAdd)
+	page(store.RoleAdmin, "GET /providers/{id}", s.providerPage)
+	page(store.RoleAdmin, "POST /providers/{id}", s.providerChange)
+	page(store.RoleAdmin, "POST /providers/{id}/{action}", s.providerAct)
+	page(store.RoleAgent, "GET /try", s.tryPage)
+	page(store.RoleAgent, "GET /try/live", s.tryLive)
+	page(store.RoleAgent, "POST /try", s.trySend)
+	mux.Handle("/", s.signedIn(store.RoleViewer, s.page(s.missingPage)))
+	return mux
+}

@@ -1,0 +1,189 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"frontdesk/providers"
+	"frontdesk/store"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// records is what the doors read and write. *store.Store is the real one.
+type records interface {
+	Accounts(ctx context.Context) ([]store.Account, error)
+	Account(ctx context.Context, id int64) (store.Account, error)
+	AddAccount(ctx context.Context, kind, name string, perProcess int) (store.Account, error)
+	ChangeAccount(ctx context.Context, id int64, c store.AccountChange) (store.Account, error)
+	Want(ctx context.Context, id int64, w store.Wanted, perProcess int) error
+	WantPairing(ctx context.Context, account int64, d time.Duration) (store.Pairing, error)
+
+	ResolveContact(ctx context.Context, phone, lid, name string) (int64, error)
+	Queue(ctx context.Context, p store.Parcel) (o store.Outbound, replayed bool, err error)
+	Conversations(ctx context.Context, account int64, p store.Page) ([]store.ConversationSummary, error)
+	Conversation(ctx context.Context, id int64) (store.ConversationSummary, error)
+	Messages(ctx context.Context, conversation int64, p store.MessagePage) ([]store.ChatMessage, error)
+	Timeline(ctx context.Context, conversation int64, p store.Page) ([]store.TimelineEntry, error)
+
+	Providers(ctx context.Context) ([]store.Provider, error)
+	Provider(ctx context.Context, id int64) (store.Provider, error)
+	AddProvider(ctx context.Context, p store.Provider) (store.Provider, error)
+	UpdateProvider(ctx context.Context, id int64, change func(*store.Provider)) (store.Provider, error)
+	DeleteProvider(ctx context.Context, id int64) error
+	SetProviderKey(ctx context.Context, id int64, key string) error
+	UsageHistory(ctx context.Context, provider int64, days int) ([]store.DayUsage, error)
+
+	TokenRole(ctx context.Context, secret string) (store.Role, error)
+	UseSignInLink(ctx context.Context, secret string) (store.Role, error)
+	Sessions() (sessions scs.Store, stop func())
+}
+
+// brain is what the doors ask of the providers. *providers.Registry is the real one.
+type brain interface {
+	Test(ctx context.Context, id int64) (providers.Answer, error)
+	Health() []providers.Health
+	Reload()
+}
+
+// Sandbox moves the phones of the loopback WhatsApp.
+type Sandbox interface {
+	// Scan has the phone with that number scan a code.
+	Scan(ctx context.Context, phone, qr string) error
+	// Send writes to an account as a customer.
+	Send(ctx context.Context, customer, account, text string) (id string, err error)
+	// Messages are what the customer's phone shows, after a Seq.
+	Messages(ctx context.Context, customer, account string, after int, wait time.Duration) (chat []SandboxMessage, typing bool, err error)
+}
+
+// SandboxMessage is one bubble on a customer's phone.
+type SandboxMessage struct {
+	Seq          int
+	ID           string
+	Text         string
+	FromCustomer bool
+	At           time.Time
+	Status       string
+}
+
+// Options are what the doors need to know.
+type Options struct {
+	Store              records
+	AI                 brain
+	Sandbox            Sandbox // nil: there is none
+	Log                *slog.Logger
+	PublicURL          string                             // of the console, without a slash at its end
+	AccountsPerProcess int                                // L1
+	Ready              func(ctx context.Context) []string // sentences that say what keeps this process from its work
+	Metrics            prometheus.Gatherer
+	Version            string
+	TrustedProxies     []netip.Prefix
+	Queued             func(account, conversation int64) // hears of every message that was queued
+}
+
+// Server is the HTTP server. Its methods may be called from any goroutine.
+type Server struct {
+	store      records
+	ai         brain
+	sandbox    Sandbox
+	log        *slog.Logger
+	o          Options
+	sessions   *scs.SessionManager
+	stopClean  func()
+	handler    http.Handler
+	http       *http.Server
+	closing    atomic.Bool
+	waiting    context.Context //nolint:containedctx // the life of requests that wait; Close ends it
+	stopWaits  context.CancelFunc
+	serving    sync.WaitGroup
+	closeOnce  sync.Once
+	closeError error
+}
+
+// Times of the HTTP server. Answers may take as long as a QR code is waited for
+// or a provider is tested.
+const (
+	headerTime = 10 * time.Second
+	bodyTime   = 30 * time.Second
+	answerTime = 2 * time.Minute
+	idleTime   = 2 * time.Minute
+	mostHeader = 64 << 10
+)
+
+// New makes the doors; they open with Start.
+func New(o Options) (*Server, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Ready == nil {
+		o.Ready = func(context.Context) []string { return nil }
+	}
+	if o.Queued == nil {
+		o.Queued = func(int64, int64) {}
+	}
+	s := &Server{store: o.Store, ai: o.AI, sandbox: o.Sandbox, log: o.Log, o: o}
+	s.waiting, s.stopWaits = context.WithCancel(context.Background())
+	s.sessions, s.stopClean = newSessions(o)
+	s.handler = s.routes()
+	s.http = &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: headerTime, ReadTimeout: bodyTime, WriteTimeout: answerTime, IdleTimeout: idleTime,
+		MaxHeaderBytes: mostHeader, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// Handler serves every route; tests call it without a socket.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Start serves on listener until Close.
+func (s *Server) Start(listener net.Listener) error {
+	s.serving.Go(func() {
+		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("HTTP server ended by itself", slog.Any("error", err))
+		}
+	})
+	return nil
+}
+
+// Close answers new requests with 503, ends those that only wait, lets the others
+// finish and closes the listener. A second call does nothing.
+func (s *Server) Close(ctx context.Context) error {
+	s.closeOnce.Do(func() { s.closeError = s.close(ctx) })
+	return s.closeError
+}
+
+func (s *Server) close(ctx context.Context) error {
+	s.closing.Store(true)
+	s.stopWaits()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = fmt.Errorf("requests were still under way: %w", errors.Join(err, s.http.Close()))
+	}
+	s.serving.Wait()
+	s.stopClean()
+	s.log.InfoContext(ctx, "HTTP server stopped")
+	s.log.InfoContext(ctx, "Socket service stopped")
+	return err
+}
+
+// open refuses requests once the stop has begun.
+func (s *Server) open(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.closing.Load() {
+			w.Header().Set("Retry-After", "2")
+			w.Header().Set("Connection", "close")
+			http.Error(w, "frontdesk is stopping; try again in a moment", http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

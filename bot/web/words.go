@@ -1,0 +1,131 @@
+package web
+
+import (
+	"fmt"
+	"strings"
+
+	"frontdesk/providers"
+	"frontdesk/store"
+)
+
+// fallbacks are what may happen when no provider can answer, as people read it.
+var fallbacks = []struct{ value, words string }{
+	{"later", "Try again later"},
+	{"text", "Send a text"},
+	{"handoff", "Hand over to people"},
+	{"silent", "Stay silent"},
+}
+
+// within says whether path belongs to a page of the menu.
+func within(path, page string) bool { return path == page || strings.HasPrefix(path, page+"/") }
+
+// tone is the colour of a word.
+func tone(word string) string {
+	switch word {
+	case "connected", "bot", "ready", "answered":
+		return "good"
+	case "failed", "restricted", "logged_out", "outdated", "misconfigured":
+		return "bad"
+	case "reconnecting", "connecting", "pairing", "human", "paused", "resting", "cooling":
+		return "warn"
+	}
+	return ""
+}
+
+func statusWords(status string) string { return strings.ReplaceAll(status, "_", " ") }
+
+func stateWords(state string) string {
+	return map[string]string{"bot": "bot", "human": "a person", "paused": "paused", "closed": "closed"}[state]
+}
+
+// title is what people call a conversation.
+func (c Conversation) title() string {
+	switch {
+	case c.ContactName != "" && c.Phone != "":
+		return c.ContactName + ", +" + c.Phone
+	case c.ContactName != "":
+		return c.ContactName
+	case c.Phone != "":
+		return "+" + c.Phone
+	}
+	return fmt.Sprint("Conversation ", c.ID)
+}
+
+// ticks are WhatsApp's marks for how far a message has got.
+func ticks(status string) string {
+	switch status {
+	case "queued", "sending", "pending":
+		return "◷"
+	case "sent":
+		return "✓"
+	case "delivered":
+		return "✓✓"
+	case "read":
+		return "✓✓ read"
+	}
+	return status
+}
+
+// providerState is a provider's state in one word.
+func providerState(p Provider, health map[int64]providers.Health) string {
+	if !*p.Active {
+		return "off"
+	}
+	if h, loaded := health[p.ID]; loaded {
+		return h.State
+	}
+	return "not loaded"
+}
+
+// entryWords is a line of the timeline as a sentence.
+func entryWords(e TimelineEntry) string {
+	said := func(key string) string { return fmt.Sprint(e.Detail[key]) }
+	switch e.Kind {
+	case "answered":
+		if e.Detail["fallback"] != nil {
+			return "Sent the account's text, because no provider could answer"
+		}
+		return fmt.Sprintf("Answered by %s (%s) in %s ms%s", said("provider"), said("model"), said("took_ms"), tries(e.Detail))
+	case "skipped":
+		return "Not answered: " + skipWords(said("reason"))
+	case "retry":
+		return fmt.Sprintf("Trying again later (attempt %s): %s", said("attempt"), strings.ReplaceAll(said("reason"), "_", " "))
+	case "taken_over":
+		return "A person answers now (written on the phone)"
+	case "handed_off":
+		return "Handed over to people: " + strings.ReplaceAll(said("reason"), "_", " ")
+	case "state":
+		return "Now with " + stateWords(said("state"))
+	}
+	return e.Kind
+}
+
+// tries says which providers could not answer before one did.
+func tries(detail map[string]any) string {
+	attempts, _ := detail["attempts"].([]any)
+	var failed []string
+	for _, a := range attempts {
+		try, _ := a.(map[string]any)
+		if words, _ := try["error"].(string); words != "" {
+			failed = append(failed, words)
+		}
+	}
+	if len(failed) == 0 {
+		return ""
+	}
+	return ", after: " + strings.Join(failed, "; ")
+}
+
+func skipWords(reason string) string {
+	switch reason {
+	case string(store.StateHuman):
+		return "a person has the conversation"
+	case "paused":
+		return "the account or the conversation is paused"
+	case "too_old":
+		return "it was too old when it came"
+	case "no_answer":
+		return "no AI provider could answer"
+	}
+	return strings.ReplaceAll(reason, "_", " ")
+}
