@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"frontdesk/migrations"
@@ -88,7 +89,7 @@ func (s *Store) migrateOwn(ctx context.Context) error {
 }
 
 func (s *Store) migrateRiver(ctx context.Context) error {
-	migrator, err := rivermigrate.New(riverpgxv5.New(s.pool), &rivermigrate.Config{Schema: "river", Logger: s.log})
+	migrator, err := rivermigrate.New(riverpgxv5.New(s.pool), &rivermigrate.Config{Schema: "river", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

@@ -66,10 +66,11 @@ func New(o Options) *Memory {
 }
 
 // Start looks at every interval, until Close.
-func (m *Memory) Start(ctx context.Context) {
+func (m *Memory) Start(ctx context.Context) error {
 	looking, stop := context.WithCancel(context.WithoutCancel(ctx))
 	m.stop = stop
 	m.running.Go(func() { m.watch(looking) })
+	return nil
 }
 
 // Close ends the watch. A second call does nothing.

@@ -16,7 +16,7 @@ func TestMemoryIsSaidEveryHalfMinute(t *testing.T) {
 		var log bytes.Buffer
 		m := New(Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 		m.read = func() usage { return usage{heap: 256 * mib, total: 512 * mib, rss: 384 * mib} }
-		m.Start(t.Context())
+		_ = m.Start(t.Context())
 		time.Sleep(65 * time.Second)
 		synctest.Wait()
 		if n := strings.Count(log.String(), "📊 Memory: 256MB / 512MB (RSS: 384MB)"); n != 2 {
@@ -36,7 +36,7 @@ func TestAlarmWarnsFreesAndEndsOnce(t *testing.T) {
 		m := New(Options{Log: slog.New(slog.NewTextHandler(&log, nil)), AlarmMiB: 100, Sockets: func() int { return 7 }})
 		m.read = func() usage { return usage{rss: used.Load() * mib} }
 		m.free = func() { freed++ }
-		m.Start(t.Context())
+		_ = m.Start(t.Context())
 		look := func(mib uint64, alarm bool) {
 			t.Helper()
 			used.Store(mib)

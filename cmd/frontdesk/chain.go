@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// chain is everything that runs, in the order of its start. It stops in the
+// reverse order (L30).
+type chain struct {
+	log   *slog.Logger
+	parts []part
+}
+
+// part is one thing that runs and the share of the stop's time it may take.
+type part struct {
+	name   string
+	budget time.Duration
+	stop   func(context.Context) error
+}
+
+// add puts a running part at the end.
+func (c *chain) add(name string, budget time.Duration, stop func(context.Context) error) {
+	c.parts = append(c.parts, part{name, budget, stop})
+}
+
+// Stop stops every part within the limit in all. A part that takes longer than
+// its budget is named and passed over; its end is waited for with what is left.
+func (c *chain) Stop(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	var late []string
+	for i := len(c.parts) - 1; i >= 0; i-- {
+		p := c.parts[i]
+		if !c.stopPart(ctx, p) {
+			late = append(late, p.name)
+		}
+	}
+	c.parts = nil
+	if len(late) > 0 {
+		return fmt.Errorf("not stopped in time: %s", strings.Join(late, ", "))
+	}
+	return nil
+}
+
+// stopPart says whether p ended in its time.
+func (c *chain) stopPart(ctx context.Context, p part) bool {
+	ctx, cancel := context.WithTimeout(ctx, p.budget)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- p.stop(ctx) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			c.log.WarnContext(ctx, "Part stopped with an error", slog.String("part", p.name), slog.Any("error", err))
+		}
+		return true
+	case <-ctx.Done():
+		c.log.ErrorContext(ctx, "Part not stopped in time, passed over", slog.String("part", p.name))
+		return false
+	}
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"frontdesk/bot/watch"
+	"frontdesk/store"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// collector reads the numbers of every part when they are asked for.
+type collector struct {
+	store  *store.Store
+	worker *worker
+	memory *watch.Memory
+	own    []prometheus.Collector
+}
+
+func newCollector(s *store.Store, w *worker, m *watch.Memory) *collector {
+	return &collector{store: s, worker: w, memory: m, own: []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}}
+}
+
+// Describe sends nothing: the set of metrics depends on what happened so far.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads every part once.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	for _, own := range c.own {
+		own.Collect(out)
+	}
+	c.accounts(out)
+	c.turns(out)
+	c.providers(out)
+	gauge(out, "memory_heap_bytes", "Heap in use.", float64(c.memory.HeapBytes()))
+	gauge(out, "memory_rss_bytes", "Resident memory.", float64(c.memory.RSSBytes()))
+	gauge(out, "memory_alarm", "1 while memory is above the alarm.", truth(c.memory.Alarm()))
+	c.database(out)
+}
+
+func (c *collector) accounts(out chan<- prometheus.Metric) {
+	s := c.worker.manager.Stats()
+	for status, n := range s.Accounts {
+		gauge(out, "accounts", "Accounts of this process by status.", float64(n), "status", string(status))
+	}
+	gauge(out, "lease_owned", "Accounts whose lease this process has.", float64(s.Leases))
+	counter(out, "messages_received_total", "Customers' messages stored.", float64(s.Received))
+	counter(out, "messages_sent_total", "Messages that WhatsApp acknowledged.", float64(s.Sent))
+	counter(out, "messages_failed_total", "Messages given up.", float64(s.Failed))
+	counter(out, "messages_undecryptable_total", "Messages whose sender was asked for another copy.", float64(s.Undecryptable))
+	counter(out, "messages_dropped_total", "Messages dropped by a limit: always 0, limits defer.", 0)
+}
+
+func (c *collector) turns(out chan<- prometheus.Metric) {
+	s := c.worker.turns.Stats()
+	gauge(out, "turns_active", "Turns under way.", float64(s.Active))
+	gauge(out, "turns_deferred", "Turns that wait for a place (L8).", float64(s.Deferred))
+	gauge(out, "turns_abandoned", "Turns that did not end when they were cancelled (L10).", float64(s.Abandoned))
+}
+
+func (c *collector) providers(out chan<- prometheus.Metric) {
+	for _, h := range c.worker.ai.Health() {
+		gauge(out, "provider_usage_ratio", "How much of the tightest daily limit is taken.", h.Fill, "provider", h.Name)
+		gauge(out, "breaker_state", "0 closed, 1 half-open, 2 open.", map[string]float64{"half-open": 1, "open": 2}[h.Breaker], "provider", h.Name)
+	}
+}
+
+func (c *collector) database(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if n, err := c.store.PendingOutbound(ctx); err == nil {
+		gauge(out, "outbound_pending", "Messages that wait to be sent, of all processes.", float64(n))
+	}
+	used, limit := c.store.Connections()
+	gauge(out, "database_connections_used", "Connections of the pool in use.", float64(used))
+	gauge(out, "database_connections_limit", "Connections of the pool.", float64(limit))
+}
+
+func gauge(out chan<- prometheus.Metric, name, help string, value float64, label ...string) {
+	send(out, prometheus.GaugeValue, name, help, value, label)
+}
+
+func counter(out chan<- prometheus.Metric, name, help string, value float64, label ...string) {
+	send(out, prometheus.CounterValue, name, help, value, label)
+}
+
+// send emits one number; label is a name and a value, or nothing.
+func send(out chan<- prometheus.Metric, kind prometheus.ValueType, name, help string, value float64, label []string) {
+	var names, values []string
+	if len(label) == 2 {
+		names, values = label[:1], label[1:]
+	}
+	desc := prometheus.NewDesc("frontdesk_"+name, help, names, nil)
+	out <- prometheus.MustNewConstMetric(desc, kind, value, values...)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// startMetrics serves /metrics on an address of its own, if there is one.
+func startMetrics(ctx context.Context, c *chain, s *Settings, registry *prometheus.Registry) error {
+	if s.MetricsListen == "" {
+		return nil
+	}
+	listener, err := listen(ctx, s.MetricsListen)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(listener) }() // ends with Close below
+	c.add("metrics", 100*time.Millisecond, func(context.Context) error { return server.Close() })
+	return nil
+}
