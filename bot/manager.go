@@ -59,8 +59,8 @@ type records interface {
 	OutboundText(ctx context.Context, account int64, waID string) (string, error)
 }
 
-// Options are what a manager needs to know. Log, HTTP, Received, Debounce and
-// Lease may be left out.
+// Options are what a manager needs to know. Log, HTTP, Received, Debounce, Bell
+// and Lease may be left out.
 type Options struct {
 	Store   records
 	DB      *sql.DB // for whatsmeow's own tables
@@ -74,7 +74,10 @@ type Options struct {
 	// Debounce is how long a message waits for a next one, given the account's
 	// usual time and its text.
 	Debounce func(usual time.Duration, text string) time.Duration
-	Lease    time.Duration // how long this process may be silent before others take its accounts
+	// Bell hears of every change that is not the manager's own business. The process
+	// listens once, for all of its parts.
+	Bell  func(store.Bell)
+	Lease time.Duration // how long this process may be silent before others take its accounts
 }
 
 // Manager holds the accounts whose lease this process has: one Instance each.
@@ -87,6 +90,7 @@ type Manager struct {
 	http     *http.Client
 	received func(account, conversation int64, wait time.Duration)
 	debounce func(usual time.Duration, text string) time.Duration
+	bell     func(store.Bell)
 	lease    time.Duration
 	devices  *devices
 	version  *version
@@ -108,7 +112,7 @@ type Manager struct {
 func New(o Options) *Manager {
 	m := &Manager{
 		store: o.Store, process: o.Process, log: o.Log, http: o.HTTP, received: o.Received, debounce: o.Debounce,
-		lease: o.Lease, kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
+		bell: o.Bell, lease: o.Lease, kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
@@ -118,6 +122,9 @@ func New(o Options) *Manager {
 	}
 	if m.debounce == nil {
 		m.debounce = func(usual time.Duration, _ string) time.Duration { return usual }
+	}
+	if m.bell == nil {
+		m.bell = func(store.Bell) {}
 	}
 	if m.lease <= 0 {
 		m.lease = usualLease
@@ -221,6 +228,7 @@ func (m *Manager) instance(account int64) *Instance {
 
 // heard is told which account has changed; the empty bell means any.
 func (m *Manager) heard(b store.Bell) {
+	m.bell(b)
 	if b.Topic != "" && b.Topic != topicOfRows && b.Topic != topicSends {
 		return
 	}

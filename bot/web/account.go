@@ -89,7 +89,7 @@ func (s *Server) addAccount(ctx context.Context, in *newAccount) (*one[Account],
 	return &one[Account]{accountOf(a)}, nil
 }
 
-func (s *Server) readAccount(ctx context.Context, in *byID) (*one[Account], error) {
+func (s *Server) readAccount(ctx context.Context, in *ByID) (*one[Account], error) {
 	a, err := s.store.Account(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (s *Server) readAccount(ctx context.Context, in *byID) (*one[Account], erro
 }
 
 type changedAccount struct {
-	byID
+	ByID
 
 	Body struct {
 		Name         *string `json:"name,omitempty" minLength:"1" maxLength:"100"`
@@ -119,19 +119,19 @@ func (s *Server) changeAccount(ctx context.Context, in *changedAccount) (*one[Ac
 	return &one[Account]{accountOf(a)}, nil
 }
 
-func (s *Server) removeAccount(ctx context.Context, in *byID) (*struct{}, error) {
+func (s *Server) removeAccount(ctx context.Context, in *ByID) (*struct{}, error) {
 	return nil, s.store.Want(ctx, in.ID, store.WantDelete, s.o.AccountsPerProcess)
 }
 
-func (s *Server) connectAccount(ctx context.Context, in *byID) (*one[Account], error) {
+func (s *Server) connectAccount(ctx context.Context, in *ByID) (*one[Account], error) {
 	return s.want(ctx, in.ID, store.WantRun)
 }
 
-func (s *Server) disconnectAccount(ctx context.Context, in *byID) (*one[Account], error) {
+func (s *Server) disconnectAccount(ctx context.Context, in *ByID) (*one[Account], error) {
 	return s.want(ctx, in.ID, store.WantStop)
 }
 
-func (s *Server) logOutAccount(ctx context.Context, in *byID) (*one[Account], error) {
+func (s *Server) logOutAccount(ctx context.Context, in *ByID) (*one[Account], error) {
 	return s.want(ctx, in.ID, store.WantLogout)
 }
 
@@ -140,7 +140,7 @@ func (s *Server) want(ctx context.Context, id int64, w store.Wanted) (*one[Accou
 	if err := s.store.Want(ctx, id, w, s.o.AccountsPerProcess); err != nil {
 		return nil, err
 	}
-	return s.readAccount(ctx, &byID{id})
+	return s.readAccount(ctx, &ByID{id})
 }
 
 func value(p *string) string {

@@ -108,6 +108,7 @@ func listOf[T any](items []T, next string) *list[T] {
 // one is a single item.
 type one[T any] struct{ Body T }
 
-type byID struct {
+// ByID names one item.
+type ByID struct {
 	ID int64 `path:"id" minimum:"1"`
 }

@@ -22,7 +22,7 @@ const (
 )
 
 type codeRequest struct {
-	byID
+	ByID
 
 	Accept string `header:"Accept" doc:"image/png, image/svg+xml, text/plain or application/json"`
 }
@@ -90,23 +90,35 @@ func (s *Server) codeNow(ctx context.Context, account int64) (store.Pairing, err
 	return s.store.WantPairing(ctx, account, pairingWanted)
 }
 
-// render writes a code in the form that was asked for.
+// render writes a code in the first form of accept that it knows, else as PNG.
 func render(p store.Pairing, accept string) (kind string, body []byte, err error) {
-	switch {
-	case strings.Contains(accept, "text/plain"):
-		return "text/plain; charset=utf-8", []byte(p.Code + "\n"), nil
-	case strings.Contains(accept, "application/json"):
-		body, err = json.Marshal(PairingCode{Code: p.Code, ExpiresAt: p.ExpiresAt, Renewals: p.Renewals})
-		return "application/json", body, err
+	for form := range strings.SplitSeq(accept, ",") {
+		form, _, _ = strings.Cut(form, ";")
+		switch strings.TrimSpace(form) {
+		case "text/plain":
+			return "text/plain; charset=utf-8", []byte(p.Code + "\n"), nil
+		case "application/json":
+			body, err = json.Marshal(PairingCode{Code: p.Code, ExpiresAt: p.ExpiresAt, Renewals: p.Renewals})
+			return "application/json", body, err
+		case "image/svg+xml":
+			drawn, err := draw(p.Code)
+			return "image/svg+xml", []byte(drawn), err
+		}
 	}
 	picture, err := qr.Encode(p.Code, qr.L)
 	if err != nil {
 		return "", nil, fmt.Errorf("draw the code: %w", err)
 	}
-	if strings.Contains(accept, "image/svg+xml") {
-		return "image/svg+xml", []byte(drawing(picture)), nil
-	}
 	return "image/png", picture.PNG(), nil
+}
+
+// draw is a code as SVG.
+func draw(code string) (string, error) {
+	picture, err := qr.Encode(code, qr.L)
+	if err != nil {
+		return "", fmt.Errorf("draw the code: %w", err)
+	}
+	return drawing(picture), nil
 }
 
 // quiet is the white border that scanners need, in modules.

@@ -82,8 +82,8 @@ func (s *Server) accountWithCode(r *http.Request) (Account, codeView, error) {
 	if err != nil || !p.Fresh {
 		return accountOf(found), view, err
 	}
-	_, drawn, err := render(p, "image/svg+xml")
-	view.Drawing, view.Seconds = string(drawn), max(1, int(time.Until(p.ExpiresAt).Seconds()))
+	view.Drawing, err = draw(p.Code)
+	view.Seconds = max(1, int(time.Until(p.ExpiresAt).Seconds()))
 	return accountOf(found), view, err
 }
 

@@ -11,7 +11,7 @@ import (
 const onePage = 50
 
 func (s *Server) conversationsPage(w http.ResponseWriter, r *http.Request) error {
-	found, err := s.listConversations(r.Context(), &conversationsRequest{page: page{After: r.FormValue("after"), Limit: onePage}})
+	found, err := s.listConversations(r.Context(), &conversationsRequest{Page: Page{After: r.FormValue("after"), Limit: onePage}})
 	if err != nil {
 		return err
 	}
@@ -40,8 +40,8 @@ func (s *Server) talk(r *http.Request) (Conversation, []Message, []TimelineEntry
 	if err != nil {
 		return Conversation{}, nil, nil, err
 	}
-	in := &messagesRequest{byID: byID{id}, page: page{Limit: onePage}}
-	c, err := s.readConversation(r.Context(), &in.byID)
+	in := &messagesRequest{ByID: ByID{id}, Page: Page{Limit: onePage}}
+	c, err := s.readConversation(r.Context(), &in.ByID)
 	if err != nil {
 		return Conversation{}, nil, nil, err
 	}

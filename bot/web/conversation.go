@@ -31,8 +31,8 @@ func conversationOf(c store.ConversationSummary) Conversation {
 	}
 }
 
-// page asks for a part of a list.
-type page struct {
+// Page asks for a part of a list.
+type Page struct {
 	After string `query:"after" maxLength:"40" doc:"The next of the page before"`
 	Limit int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
 }
@@ -40,7 +40,7 @@ type page struct {
 var errBadCursor = problem(http.StatusUnprocessableEntity, "bad_cursor", "\"after\" must be the \"next\" of the page before")
 
 // before reads a cursor that is one number.
-func (p page) before() (int64, error) {
+func (p Page) before() (int64, error) {
 	if p.After == "" {
 		return 0, nil
 	}
@@ -60,7 +60,7 @@ func nextPage(n, limit int, last func() string) string {
 }
 
 type conversationsRequest struct {
-	page
+	Page
 
 	Account int64 `query:"account" minimum:"0" doc:"Only of this account"`
 }
@@ -81,7 +81,7 @@ func (s *Server) listConversations(ctx context.Context, in *conversationsRequest
 	return listOf(items, nextPage(len(items), in.Limit, func() string { return strconv.FormatInt(items[len(items)-1].ID, 10) })), nil
 }
 
-func (s *Server) readConversation(ctx context.Context, in *byID) (*one[Conversation], error) {
+func (s *Server) readConversation(ctx context.Context, in *ByID) (*one[Conversation], error) {
 	c, err := s.store.Conversation(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -102,8 +102,8 @@ type Message struct {
 }
 
 type messagesRequest struct {
-	byID
-	page
+	ByID
+	Page
 }
 
 func (s *Server) listMessages(ctx context.Context, in *messagesRequest) (*list[Message], error) {

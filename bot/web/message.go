@@ -12,7 +12,7 @@ import (
 )
 
 type newMessage struct {
-	byID
+	ByID
 
 	Key  string `header:"Idempotency-Key" maxLength:"200" doc:"Sending the same key again sends nothing and returns the first answer"`
 	Body struct {

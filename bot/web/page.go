@@ -130,7 +130,9 @@ func (s *Server) listOperations() []operationView {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b operationView) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method)) })
+	slices.SortFunc(all, func(a, b operationView) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method))
+	})
 	return all
 }
 

@@ -115,7 +115,7 @@ func (s *Server) listProviders(ctx context.Context, _ *struct{}) (*list[Provider
 	return listOf(items, ""), nil
 }
 
-func (s *Server) readProvider(ctx context.Context, in *byID) (*one[Provider], error) {
+func (s *Server) readProvider(ctx context.Context, in *ByID) (*one[Provider], error) {
 	p, err := s.store.Provider(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (s *Server) createProvider(ctx context.Context, p store.Provider, key strin
 }
 
 type changedProvider struct {
-	byID
+	ByID
 
 	Body struct {
 		ProviderInput
@@ -178,7 +178,7 @@ func (s *Server) changeProvider(ctx context.Context, in *changedProvider) (*one[
 	return &one[Provider]{providerOf(p)}, nil
 }
 
-func (s *Server) removeProvider(ctx context.Context, in *byID) (*struct{}, error) {
+func (s *Server) removeProvider(ctx context.Context, in *ByID) (*struct{}, error) {
 	return nil, s.store.DeleteProvider(ctx, in.ID)
 }
 
@@ -190,7 +190,7 @@ type ProviderTest struct {
 	TookMs int64  `json:"took_ms"`
 }
 
-func (s *Server) testProvider(ctx context.Context, in *byID) (*one[ProviderTest], error) {
+func (s *Server) testProvider(ctx context.Context, in *ByID) (*one[ProviderTest], error) {
 	result, err := s.test(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -222,7 +222,7 @@ type DayUsage struct {
 }
 
 type usageRequest struct {
-	byID
+	ByID
 
 	Days int `query:"days" minimum:"1" maximum:"400" default:"30"`
 }

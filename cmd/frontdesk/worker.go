@@ -35,6 +35,7 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	w.manager = bot.New(bot.Options{
 		Store: d.Store, DB: d.WhatsApp(), Process: store.Process{ID: processID(kind), Kind: kind, Cap: s.Limits.Accounts},
 		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce,
+		Bell:     w.heard,
 		Received: func(account, conversation int64, wait time.Duration) { w.turns.Wake(account, conversation, wait) },
 	})
 	w.turns = conversation.New(conversation.Options{
@@ -50,6 +51,13 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	}
 	c.add("Conversation service", s.Limits.Drain+200*time.Millisecond, w.turns.Close)
 	return w, nil
+}
+
+// heard reloads the providers when one of them has changed, wherever that was done.
+func (w *worker) heard(b store.Bell) {
+	if b.Topic == "" || b.Topic == "provider" {
+		w.ai.Reload()
+	}
 }
 
 // processID names this process among all that share the database.

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"time"
+)
+
+func TestKillsUnderLoadLoseDoubleAndReorderNothing(t *testing.T) {
+	t.Parallel()
+	runs, customers, messages := 1, 10, 10
+	if torture() {
+		runs, customers, messages = 3, 20, 20
+	}
+	for run := range runs {
+		r := newRig(t, nil)
+		r.start()
+		r.provider(r.ai, "first", 10)
+		r.quick(r.pair(phone), 50*time.Millisecond)
+		r.ai.slow.Store(int64(30 * time.Millisecond))
+		c := newCrowd(r, phone, customers)
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			c.write(messages, 9*time.Second/time.Duration(messages))
+		}()
+		for range 4 {
+			time.Sleep(time.Second + rand.N(time.Second))
+			r.kill()
+			r.start()
+		}
+		<-written
+		got := c.await(2 * time.Minute)
+		t.Logf("kill -9 four times under load, run %d: %v", run+1, got)
+		if !got.clean() {
+			t.Fatal(got)
+		}
+		r.kill()
+	}
+}
+
+func TestKillsRightAfterAMessageReachesTheSocketLoseAndDoubleNothing(t *testing.T) {
+	t.Parallel()
+	kills := 3
+	if torture() {
+		kills = 50
+	}
+	aim := make(chan struct{}, 1)
+	r := newRig(t, func(string, string) {
+		select {
+		case aim <- struct{}{}:
+		default:
+		}
+	})
+	r.start()
+	r.provider(r.ai, "first", 10)
+	r.quick(r.pair(phone), 0)
+	c := newCrowd(r, phone, 1)
+	for range kills {
+		eventually(t, time.Minute, "the account to connect", r.wa.Phone(phone).Connected)
+		drain(aim)
+		c.write(1, 0)
+		<-aim
+		time.Sleep(rand.N(8 * time.Millisecond))
+		r.kill()
+		r.start()
+	}
+	got := c.await(2 * time.Minute)
+	t.Logf("kill -9 0 to 8 ms after a message reached the socket, %d times: %v", kills, got)
+	if !got.clean() {
+		t.Fatal(got)
+	}
+}
+
+func TestEndpointAwayLosesAndReordersNothing(t *testing.T) {
+	t.Parallel()
+	away, customers, messages := 3*time.Second, 10, 5
+	if torture() {
+		away, customers, messages = 20*time.Second, 20, 20
+	}
+	r := newRig(t, nil)
+	r.start()
+	r.provider(r.ai, "first", 10)
+	r.quick(r.pair(phone), 50*time.Millisecond)
+	c := newCrowd(r, phone, customers)
+	back := time.AfterFunc(away/4+away, func() { r.ai.away.Store(false) })
+	defer back.Stop()
+	time.AfterFunc(away/4, func() { r.ai.away.Store(true) })
+	c.write(messages, away*3/2/time.Duration(messages))
+	got := c.await(3 * time.Minute)
+	t.Logf("AI endpoint away for %v: %v", away, got)
+	if !got.clean() || r.ai.calls.Load() == 0 {
+		t.Fatal(got)
+	}
+}
+
+// drain forgets what was delivered before.
+func drain(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+	}
+}
+
+func TestTallySeesLostDoubledAndReordered(t *testing.T) {
+	t.Parallel()
+	for numbers, want := range map[string]tally{
+		"123": {written: 3, answered: 3},
+		"13":  {written: 3, answered: 2, lost: 1},
+		"122": {written: 3, answered: 2, lost: 1, doubled: 1},
+		"132": {written: 3, answered: 3, reordered: 1},
+	} {
+		var got tally
+		var seen []int
+		for _, digit := range numbers {
+			n, err := strconv.Atoi(string(digit))
+			must(t, err)
+			seen = append(seen, n)
+		}
+		got.add(seen, 3)
+		if got != want {
+			t.Errorf("%s: %+v, not %+v", numbers, got, want)
+		}
+	}
+}
