@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"frontdesk/bot"
@@ -41,9 +43,18 @@ func openDatabase(ctx context.Context, s *Settings, log *slog.Logger, join bool)
 	d.Store, err = store.Open(ctx, store.Options{DSN: d.dsn, Keyring: ring, Log: log})
 	if err != nil {
 		d.stopOwn(ctx)
-		return nil, &settingsError{err.Error() + "; check DATABASE_URL and that Postgres is running"}
+		return nil, &settingsError{plainConnect(err) + "; check DATABASE_URL and that Postgres is running"}
 	}
 	return d, nil
+}
+
+// plainConnect says in one line why there is no connection; pgx says it once for
+// each address that it tried.
+func plainConnect(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Addr != nil {
+		return fmt.Sprintf("connect to the database at %v: %v", op.Addr, op.Err)
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
 func (d *database) startOwn(ctx context.Context, s *Settings, join bool) error {

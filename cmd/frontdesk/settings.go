@@ -66,6 +66,9 @@ func (s *Settings) problems() (wrong []string) {
 			say("%s is %q, not host:port such as 127.0.0.1:4000", name, address)
 		}
 	}
+	if info, err := os.Stat(s.DataDir); err == nil && !info.IsDir() {
+		say("FRONTDESK_DATA_DIR is %s, which is not a folder", s.DataDir)
+	}
 	if u, err := url.Parse(s.PublicURL); s.PublicURL != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
 		say("FRONTDESK_PUBLIC_URL is not an address such as https://desk.example.org")
 	}
