@@ -1,0 +1,237 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// pairMany links n accounts and returns their phones; the first is phone.
+func (r *rig) pairMany(n int) []string {
+	r.t.Helper()
+	phones := make([]string, n)
+	turn := make(chan struct{}, 4)
+	var pairing sync.WaitGroup
+	r.api(http.MethodGet, "/api/v1/accounts", nil, nil) // makes the token
+	for i := range n {
+		phones[i] = fmt.Sprint(12025551000 + i)
+		turn <- struct{}{}
+		pairing.Go(func() {
+			r.pair(phones[i])
+			<-turn
+		})
+	}
+	pairing.Wait()
+	eventually(r.t, time.Minute, "all accounts to connect", func() bool {
+		for _, p := range phones {
+			if !r.wa.Phone(p).Connected() {
+				return false
+			}
+		}
+		return true
+	})
+	return phones
+}
+
+// resident is the memory of the process in MiB, as the system counts it.
+func (r *rig) resident() float64 {
+	r.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.child.Process.Pid))
+	must(r.t, err)
+	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	kib, err := strconv.Atoi(strings.Fields(rest)[0])
+	must(r.t, err)
+	return float64(kib) / 1024
+}
+
+// BenchmarkHundredAccounts is the memory of frontdesk alone, without Postgres:
+// goal 64 MiB with 100 idle accounts.
+func BenchmarkHundredAccounts(b *testing.B) {
+	for b.Loop() {
+		r := newRig(b, nil)
+		r.start()
+		empty := r.resident()
+		r.pairMany(100)
+		time.Sleep(5 * time.Second)
+		paired := r.resident()
+		code, _ := r.stop()
+		if code != 0 {
+			b.Fatalf("exit code %d", code)
+		}
+		r.start()
+		eventually(b, time.Minute, "all accounts to connect", func() bool { return strings.Count(r.log.String(), `"status":"connected"`) >= 200 })
+		time.Sleep(30 * time.Second)
+		b.ReportMetric(empty, "MiB-empty")
+		b.ReportMetric(paired, "MiB-just-paired")
+		b.ReportMetric(r.resident(), "MiB-100-accounts-idle")
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+// flow measures what a load of single messages goes through.
+type flow struct {
+	mu        sync.Mutex
+	delivered map[string]time.Time // by message id: when it reached the socket
+}
+
+func (f *flow) note(_, id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.delivered == nil {
+		f.delivered = map[string]time.Time{}
+	}
+	f.delivered[id] = time.Now()
+}
+
+// delays are the times from a message's arrival at the socket to the answer on
+// the customer's phone, sorted. Only messages with an answer of their own count.
+func (f *flow) delays(c *crowd) []time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []time.Duration
+	for i := range c.size {
+		var asked time.Time
+		for _, m := range c.r.wa.Customer(c.number(i)).Messages(c.account) {
+			if m.FromCustomer {
+				asked = f.delivered[m.ID]
+			} else if !asked.IsZero() {
+				all = append(all, m.At.Sub(asked))
+				asked = time.Time{}
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// steady has the crowd write at a rate, customer after customer.
+func (c *crowd) steady(rate float64, n int) {
+	tick := time.NewTicker(time.Duration(float64(time.Second) / rate))
+	defer tick.Stop()
+	for m := range n {
+		<-tick.C
+		i := m % c.size
+		c.written[i]++
+		if _, err := c.r.wa.Customer(c.number(i)).Send(deadline(c.r.t, time.Minute), c.account, strconv.Itoa(c.written[i])); err != nil {
+			c.r.t.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkAddedLatency is what frontdesk adds to the AI's time at 20 messages a
+// second: goal p50 5 ms, p99 25 ms. The endpoint answers at once.
+func BenchmarkAddedLatency(b *testing.B) {
+	for b.Loop() {
+		var f flow
+		r, c := benchCrowd(b, &f, 40)
+		c.steady(20, 80) // first contacts
+		f.delivered = nil
+		c.steady(20, 600)
+		got := c.await(30 * time.Second)
+		delays := f.delays(c)
+		if !got.clean() || len(delays) < 500 {
+			b.Fatal(got, len(delays))
+		}
+		b.ReportMetric(milliseconds(delays[len(delays)/2]), "p50-ms")
+		b.ReportMetric(milliseconds(delays[len(delays)*99/100]), "p99-ms")
+		b.ReportMetric(r.resident(), "MiB")
+		b.ReportMetric(0, "ns/op")
+		r.kill()
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// BenchmarkHighestRate raises the rate until answers are more than two seconds
+// behind, and counts what was lost, doubled or reordered on the way.
+func BenchmarkHighestRate(b *testing.B) {
+	for b.Loop() {
+		r, c := benchCrowd(b, &flow{}, 200)
+		c.steady(50, 400)
+		held := 0.0
+		for _, rate := range []float64{50, 75, 100, 125, 150, 175, 200, 250, 300, 350, 400} {
+			c.steady(rate, int(rate*5))
+			behind := time.Now()
+			got := c.await(time.Minute)
+			b.Logf("%.0f messages/s: %v, last answer after %v", rate, got, time.Since(behind).Round(time.Millisecond))
+			if !got.clean() {
+				b.Fatal(got)
+			}
+			if time.Since(behind) > 2*time.Second {
+				break
+			}
+			held = rate
+		}
+		b.ReportMetric(held, "messages/s-held")
+		b.ReportMetric(0, "ns/op")
+		r.kill()
+	}
+}
+
+// benchCrowd is a running frontdesk with an account that answers at once.
+func benchCrowd(b *testing.B, f *flow, size int) (*rig, *crowd) {
+	b.Helper()
+	r := newRig(b, f.note)
+	r.start()
+	r.provider(r.ai, "first", 10)
+	r.quick(r.pair(phone), 0)
+	return r, newCrowd(r, phone, size)
+}
+
+func TestHundredAccountsConnectAndTheNextIsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.start()
+	r.api(http.MethodGet, "/api/v1/accounts", nil, nil)
+	var adding sync.WaitGroup
+	answers := make([]item, 101)
+	status := make([]int, 101)
+	for i := range answers {
+		adding.Go(func() {
+			status[i] = r.api(http.MethodPost, "/api/v1/accounts", map[string]string{"name": fmt.Sprint("Desk ", i)}, &answers[i])
+		})
+	}
+	adding.Wait()
+	made := slices.DeleteFunc(slices.Clone(status), func(s int) bool { return s != http.StatusCreated })
+	at := slices.Index(status, http.StatusConflict)
+	if len(made) != 100 || at < 0 {
+		t.Fatalf("%d of 101 accounts were made at once: %v", len(made), status)
+	}
+	if a := answers[at]; a.Detail != "Cannot initialize account: instance limit (100) reached" || !strings.Contains(r.log.String(), "Instance limit reached") {
+		t.Fatalf("refused with %d %s: %q", status[at], "instance_limit", a.Detail)
+	}
+	n := 0
+	turn := make(chan struct{}, 4)
+	var pairing sync.WaitGroup
+	for i, a := range answers {
+		if status[i] != http.StatusCreated {
+			continue
+		}
+		n++
+		number := fmt.Sprint(12025551000 + n)
+		turn <- struct{}{}
+		pairing.Go(func() {
+			defer func() { <-turn }()
+			if err := r.wa.Phone(number).Scan(deadline(t, time.Minute), r.code(a.ID)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	pairing.Wait()
+	var all struct {
+		Items []item `json:"items"`
+	}
+	eventually(t, time.Minute, "100 connected accounts", func() bool {
+		r.api(http.MethodGet, "/api/v1/accounts", nil, &all)
+		return len(slices.DeleteFunc(all.Items, func(a item) bool { return a.Status != "connected" })) == 100
+	})
+	if code, took := r.stop(); code != 0 || took > 10*time.Second {
+		t.Fatalf("the stop took %v and gave exit code %d", took, code)
+	}
+}
