@@ -109,6 +109,14 @@ func inside(ctx context.Context) *decryption {
 type decryption struct {
 	failed atomic.Bool       // storage failed on the way
 	before map[string][]byte // sessions as they were, by address; used by its one goroutine
+	asked  map[string]bool   // sessions read by HasSession that GetSession may take; the same
+}
+
+// read reads a session and remembers it as it was.
+func (d *decryption) read(ctx context.Context, from store.SessionStore, address string) ([]byte, error) {
+	found, err := from.GetSession(ctx, address)
+	d.before[address] = found
+	return found, watched(ctx, err)
 }
 
 // watched passes err on and remembers a storage failure during a decryption.
@@ -123,7 +131,7 @@ func watched(ctx context.Context, err error) error {
 func (g *guard) protect(device *store.Device, db *dbutil.Database) {
 	device.Sessions = &sessions{SessionStore: device.Sessions, guard: g, db: db}
 	device.EventBuffer = &events{EventBuffer: device.EventBuffer, guard: g}
-	device.Identities = identities{device.Identities}
+	device.Identities = &identities{IdentityStore: device.Identities, known: map[string][32]byte{}}
 	device.PreKeys = preKeys{device.PreKeys}
 }
 
@@ -171,9 +179,11 @@ func (s *sessions) PutManySessions(ctx context.Context, changed map[string][]byt
 // receipts and messages to the own phone are encrypted so.
 func (s *sessions) GetSession(ctx context.Context, address string) ([]byte, error) {
 	if d := inside(ctx); d != nil {
-		found, err := s.SessionStore.GetSession(ctx, address)
-		d.before[address] = found
-		return found, watched(ctx, err)
+		if d.asked[address] {
+			delete(d.asked, address)
+			return d.before[address], nil
+		}
+		return d.read(ctx, s.SessionStore, address)
 	}
 	h, err := s.guard.take(ctx)
 	if err != nil {
@@ -202,7 +212,13 @@ func (s *sessions) PutSession(ctx context.Context, address string, session []byt
 	return err
 }
 
+// HasSession in a decryption reads the session at once: it is wanted next.
 func (s *sessions) HasSession(ctx context.Context, address string) (bool, error) {
+	if d := inside(ctx); d != nil {
+		found, err := d.read(ctx, s.SessionStore, address)
+		d.asked[address] = err == nil
+		return found != nil, err
+	}
 	found, err := s.SessionStore.HasSession(ctx, address)
 	return found, watched(ctx, err)
 }
@@ -262,7 +278,7 @@ func (e *events) DoDecryptionTxn(ctx context.Context, decrypt func(context.Conte
 		return &unavailableError{err}
 	}
 	defer h.end()
-	d, ran, failure := &decryption{before: map[string][]byte{}}, false, error(nil)
+	d, ran, failure := &decryption{before: map[string][]byte{}, asked: map[string]bool{}}, false, error(nil)
 	err = e.EventBuffer.DoDecryptionTxn(context.WithValue(ctx, insideKey{}, d), func(ctx context.Context) error {
 		failure, ran = decrypt(ctx), true
 		return failure
@@ -283,18 +299,67 @@ func (e *events) refused(err error) error {
 	return &unavailableError{err}
 }
 
-// identities notices failing storage.
-type identities struct{ store.IdentityStore }
+// mostKnown is how many identity keys are remembered; beyond, all are read anew.
+const mostKnown = 10_000
 
-func (i identities) PutIdentity(ctx context.Context, address string, key [32]byte) error {
-	return watched(ctx, i.IdentityStore.PutIdentity(ctx, address, key))
+// identities notices failing storage, and asks for a key only once: whatsmeow
+// reads and writes it with every message.
+type identities struct {
+	store.IdentityStore
+
+	mu    sync.Mutex
+	known map[string][32]byte // keys that are stored, by address; guarded by mu
 }
 
-func (i identities) DeleteIdentity(ctx context.Context, address string) error {
+func (i *identities) knows(address string, key [32]byte) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	known, found := i.known[address]
+	return found && known == key
+}
+
+func (i *identities) learn(address string, key [32]byte) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.known) >= mostKnown {
+		clear(i.known)
+	}
+	i.known[address] = key
+}
+
+func (i *identities) forgetAll() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	clear(i.known)
+}
+
+// PutIdentity remembers a key once it is stored for sure: a decryption may still
+// be undone.
+func (i *identities) PutIdentity(ctx context.Context, address string, key [32]byte) error {
+	if i.knows(address, key) {
+		return nil
+	}
+	err := i.IdentityStore.PutIdentity(ctx, address, key)
+	if err == nil && inside(ctx) == nil {
+		i.learn(address, key)
+	}
+	return watched(ctx, err)
+}
+
+func (i *identities) DeleteIdentity(ctx context.Context, address string) error {
+	defer i.forgetAll()
 	return watched(ctx, i.IdentityStore.DeleteIdentity(ctx, address))
 }
 
-func (i identities) IsTrustedIdentity(ctx context.Context, address string, key [32]byte) (bool, error) {
+func (i *identities) DeleteAllIdentities(ctx context.Context, user string) error {
+	defer i.forgetAll()
+	return watched(ctx, i.IdentityStore.DeleteAllIdentities(ctx, user))
+}
+
+func (i *identities) IsTrustedIdentity(ctx context.Context, address string, key [32]byte) (bool, error) {
+	if i.knows(address, key) {
+		return true, nil
+	}
 	trusted, err := i.IdentityStore.IsTrustedIdentity(ctx, address, key)
 	return trusted, watched(ctx, err)
 }

@@ -42,6 +42,7 @@ type accounts interface {
 	// Context ends when this process may no longer speak for the account.
 	Context(account int64) (context.Context, bool)
 	Typing(ctx context.Context, account int64, chat string, on bool)
+	// Read marks what waits as read. It takes a second at most, as Typing does.
 	Read(ctx context.Context, account int64, chat string, conversation int64)
 	// Send sends what is queued in a conversation, soon.
 	Send(account, conversation int64)
@@ -84,6 +85,7 @@ type Processor struct {
 	stop    context.CancelFunc
 	cancel  context.CancelFunc // ends working
 	running sync.WaitGroup     // scheduler, sweep and watch
+	reading sync.WaitGroup     // read receipts, which no answer waits for
 	closing sync.Once
 	closed  error
 }
@@ -157,6 +159,7 @@ func (p *Processor) close(ctx context.Context) error {
 	case <-idle:
 	case <-time.After(lastGrace): // what ignores its end is left behind
 	}
+	p.reading.Wait()
 	p.log.InfoContext(ctx, "Conversation service stopped")
 	return nil
 }

@@ -126,7 +126,7 @@ func (t *turn) take(ctx context.Context) error {
 // answer asks for a reply to everything that waits and queues it. False: the
 // conversation has changed meanwhile, and the draft is forgotten.
 func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, error) {
-	t.p.accounts.Read(ctx, t.account, now.Chat, t.conversation)
+	t.p.reading.Go(func() { t.p.accounts.Read(context.WithoutCancel(ctx), t.account, now.Chat, t.conversation) })
 	stopTyping := t.typing(ctx, now.Chat)
 	reply, err := t.think(ctx, now)
 	stopTyping(err != nil)

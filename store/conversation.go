@@ -244,7 +244,7 @@ func (s *Store) Answer(ctx context.Context, r Reply) (bool, error) {
 	for i, b := range r.Bubbles {
 		ids[i], bodies[i] = b.WaID, b.Body
 	}
-	queued, err := column[int64](ctx, s.pool, `
+	queued, err := column[int64](ctx, s.hasty, `
 		with c as (
 		  update conversation set answered_seq = @hi, attempts = 0, retry_at = null, out_seq = out_seq + @n, active_at = clock(),
 		    pending_since = case when last_seq > @hi then clock() end

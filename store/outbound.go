@@ -106,7 +106,7 @@ type Claimed struct {
 // ErrNotFound. Between the bot and a person who takes over, this row decides:
 // exactly one wins. Only the owner of the account's lease gets a bubble.
 func (s *Store) Claim(ctx context.Context, conversation int64, p Process) (Claimed, error) {
-	return one[Claimed](ctx, s.pool, `
+	return one[Claimed](ctx, s.hasty, `
 		update outbound o set claimed_at = clock(), attempts = o.attempts + 1
 		from conversation c, account_lease l
 		where o.id = (select id from outbound
@@ -123,7 +123,7 @@ func (s *Store) Claim(ctx context.Context, conversation int64, p Process) (Claim
 
 // MarkSent records WhatsApp's acknowledgement of a bubble.
 func (s *Store) MarkSent(ctx context.Context, id int64) error {
-	_, err := s.pool.Exec(ctx, `update outbound set sent_at = coalesce(sent_at, clock()) where id = @id`, pgx.NamedArgs{"id": id})
+	_, err := s.hasty.Exec(ctx, `update outbound set sent_at = coalesce(sent_at, clock()) where id = @id`, pgx.NamedArgs{"id": id})
 	return err
 }
 
@@ -152,7 +152,7 @@ const (
 // MarkReceipt records a receipt for messages of an account; earlier receipts
 // stay as they are.
 func (s *Store) MarkReceipt(ctx context.Context, account int64, ids []string, r Receipt) error {
-	_, err := s.pool.Exec(ctx, `
+	_, err := s.hasty.Exec(ctx, `
 		update outbound set
 		  delivered_at = coalesce(delivered_at, clock()),
 		  read_at = case when @receipt = 'read' then coalesce(read_at, clock()) else read_at end

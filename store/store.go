@@ -17,9 +17,15 @@ import (
 // Connections this process may hold at once, by purpose (architecture.md).
 // Leases and doorbells take one more connection each.
 const (
-	poolSize         = 20
+	poolSize         = 14
 	whatsAppPoolSize = 10
 )
+
+// hastyPoolSize is for statements that need no flush of their own. What they wrote
+// may be gone after a crash of Postgres itself, and that is harmless: an answer
+// and the claim of a bubble are flushed by the commit that every send makes before
+// its frame leaves (one log, in order), and marks are made again.
+const hastyPoolSize = 6
 
 // ErrNotFound says that no row answers to the id.
 var ErrNotFound = errors.New("not found")
@@ -34,6 +40,7 @@ type Options struct {
 // Store hands out records. Its methods may be called from any goroutine.
 type Store struct {
 	pool     *pgxpool.Pool
+	hasty    *pgxpool.Pool // commits without waiting for the disk; see hastyPoolSize
 	whatsApp *pgxpool.Pool
 	whatsDB  *sql.DB
 	leases   *pgxpool.Pool
@@ -56,6 +63,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.pool.Close()
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
+	if s.hasty, err = newPool(ctx, o.DSN, "frontdesk", hastyPoolSize, "synchronous_commit", "off"); err != nil {
+		return nil, err
+	}
 	// whatsmeow's own commits need no flush: ours, which follows each of them before
 	// anything is acknowledged, flushes all that precedes it in the log. bot asks for
 	// a flush where a ratchet must be safe before a frame leaves.
@@ -74,6 +84,7 @@ func (s *Store) Close() {
 	s.whatsDB.Close()
 	s.whatsApp.Close()
 	s.leases.Close()
+	s.hasty.Close()
 	s.pool.Close()
 }
 
