@@ -169,7 +169,7 @@ func (i *Instance) connect(ctx context.Context, a store.Account) (time.Duration,
 	if i.status() != store.StatusReconnecting && a.Status != store.StatusReconnecting {
 		i.say(store.StatusConnecting, "")
 	}
-	if err := i.use(l, device); err != nil {
+	if err := i.use(l, device); err != nil { //nolint:contextcheck // a link outlives the step that opens it
 		i.say(store.StatusFailed, "WhatsApp could not be reached: "+plain(err))
 		i.rested = time.Now().Add(afterFault)
 		return afterFault, nil

@@ -124,7 +124,7 @@ func (i *Instance) again(ctx context.Context, id string) *waE2E.Message {
 	if err != nil {
 		return nil
 	}
-	return &waE2E.Message{Conversation: new(text)}
+	return &waE2E.Message{Conversation: &text}
 }
 
 // handle hears every event of the client, messages one after another. False

@@ -141,15 +141,16 @@ func (m *Manager) Start(ctx context.Context) error {
 	if err := m.version.remembered(ctx); err != nil {
 		return err
 	}
-	m.working, m.stop = context.WithCancel(context.WithoutCancel(ctx))
-	if err := m.renew(m.working); err != nil {
+	working, stop := context.WithCancel(context.WithoutCancel(ctx)) // only Close ends work
+	m.working, m.stop = working, stop
+	if err := m.renew(working); err != nil {
 		m.stop()
 		return err
 	}
-	m.running.Go(func() { m.version.refresh(m.working) })
-	m.running.Go(func() { m.keepLeases(m.working) })
-	m.running.Go(func() { m.sweep(m.working) })
-	m.running.Go(func() { m.store.Listen(m.working, m.heard) })
+	m.running.Go(func() { m.version.refresh(working) })
+	m.running.Go(func() { m.keepLeases(working) })
+	m.running.Go(func() { m.sweep(working) })
+	m.running.Go(func() { m.store.Listen(working, m.heard) })
 	return nil
 }
 

@@ -32,7 +32,7 @@ func (i *Instance) keepPairing(ctx context.Context, a store.Account) (time.Durat
 		if wait := time.Until(i.rested); wait > 0 {
 			return wait, nil
 		}
-		return i.beginPairing()
+		return i.beginPairing() //nolint:contextcheck // a link outlives the step that opens it
 	}
 	if e := l.ending(); e != nil {
 		i.drop()

@@ -167,7 +167,7 @@ func (p *Processor) close(ctx context.Context) error {
 // Ready says why this process should get no more work, or nil.
 func (p *Processor) Ready() error {
 	if p.lanes.stats().Abandoned >= mostAbandoned {
-		return errors.New("Too many turns hang; restart this process") //nolint:revive,staticcheck // a sentence for people
+		return errors.New("Too many turns hang; restart this process") //nolint:staticcheck // a sentence for people
 	}
 	return nil
 }
@@ -190,7 +190,7 @@ func (p *Processor) Stats() Stats { return p.lanes.stats() }
 func (p *Processor) schedule(ctx context.Context) {
 	for {
 		for _, l := range p.lanes.take(time.Now(), p.deferred) {
-			go p.run(l)
+			go p.run(l) //nolint:contextcheck // a turn outlives the taking of turns
 		}
 		timer := time.NewTimer(p.lanes.next(time.Now()))
 		select {

@@ -74,7 +74,7 @@ func (r *Registry) ask(ctx context.Context, c *candidate, q openai.ChatCompletio
 // ourCause is why call was ended by its own watch, or nil.
 func ourCause(call, parent context.Context) error {
 	if parent.Err() != nil || call.Err() == nil {
-		return nil
+		return nil //nolint:nilerr // not ours
 	}
 	return context.Cause(call)
 }

@@ -402,7 +402,7 @@ func TestF28EndlessBodyIsNotRead(t *testing.T) {
 			flood(streams(w), `data: {"choices":[{"delta":{"content":"`+strings.Repeat("x", 1000)+`"}}]}`+"\n\n")
 		},
 		"json":  func(w http.ResponseWriter, _ *http.Request) { flood(w, `{"x":"`+line) },
-		"error": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(418); flood(w, line) },
+		"error": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot); flood(w, line) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

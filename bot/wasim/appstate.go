@@ -63,7 +63,7 @@ func (p *Phone) share(ctx context.Context) error {
 		AppStateSyncKeyShare: &waE2E.AppStateSyncKeyShare{Keys: []*waE2E.AppStateSyncKey{{
 			KeyID: &waE2E.AppStateSyncKeyId{KeyID: p.state.Sync.ID},
 			KeyData: &waE2E.AppStateSyncKeyData{
-				KeyData: p.state.Sync.Data, Timestamp: proto.Int64(time.Now().UnixMilli()),
+				KeyData: p.state.Sync.Data, Timestamp: new(time.Now().UnixMilli()),
 				Fingerprint: &waE2E.AppStateSyncKeyFingerprint{RawID: proto.Uint32(1), CurrentIndex: proto.Uint32(1)},
 			},
 		}}},

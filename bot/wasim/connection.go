@@ -58,10 +58,11 @@ func newConnection(s *Server, ws *websocket.Conn) *connection {
 func (c *connection) serve(ctx context.Context) {
 	c.server.counts.add("conn.open", 1)
 	defer c.server.counts.add("conn.closed", 1)
-	c.ctx, c.end = context.WithCancel(ctx)
+	ctx, c.end = context.WithCancel(ctx)
+	c.ctx = ctx
 	defer c.tasks.Wait()
 	defer c.end()
-	payload, static, err := c.wire.greet(c.ctx, c.server.own)
+	payload, static, err := c.wire.greet(ctx, c.server.own)
 	if err != nil {
 		c.server.log.Debug("Handshake failed", "error", err)
 		return
@@ -175,7 +176,7 @@ func (c *connection) drain() bool {
 // put writes one node and reports whether the stream goes on.
 func (c *connection) put(p parting) bool {
 	if err := c.wire.writeNode(c.ctx, p.node); err != nil {
-		c.wire.ws.CloseNow()
+		_ = c.wire.ws.CloseNow() // cut as it is
 		return false
 	}
 	if p.last {
@@ -213,7 +214,7 @@ func (c *connection) finish(n waBinary.Node) {
 
 // cut drops the connection as a broken network does.
 func (c *connection) cut() {
-	c.wire.ws.CloseNow()
+	_ = c.wire.ws.CloseNow() // cut as it is
 	c.end()
 }
 

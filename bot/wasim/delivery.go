@@ -2,6 +2,7 @@ package wasim
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -242,9 +243,7 @@ func (c *connection) messageWritten(st *stanza, n waBinary.Node) bool {
 
 func cloned(attrs waBinary.Attrs) waBinary.Attrs {
 	copied := make(waBinary.Attrs, len(attrs)+1)
-	for name, value := range attrs {
-		copied[name] = value
-	}
+	maps.Copy(copied, attrs)
 	return copied
 }
 

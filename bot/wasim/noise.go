@@ -56,8 +56,8 @@ func certificate(issuer, holder *keys.KeyPair, serial, issuerSerial uint32, now 
 		Serial:       &serial,
 		IssuerSerial: &issuerSerial,
 		Key:          holder.Pub[:],
-		NotBefore:    proto.Uint64(uint64(now.Add(-24 * time.Hour).Unix())),
-		NotAfter:     proto.Uint64(uint64(now.Add(certificateLife).Unix())),
+		NotBefore:    new(uint64(now.Add(-24 * time.Hour).Unix())),
+		NotAfter:     new(uint64(now.Add(certificateLife).Unix())),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode certificate: %w", err)

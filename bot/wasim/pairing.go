@@ -75,7 +75,7 @@ func (c *connection) beginPairing(data *waWa6.ClientPayload_DevicePairingRegistr
 	c.server.publish(c.offer)
 	c.later(firstRef+(refs-1)*furtherRef+refGrace, c.cut)
 	c.tasks.Go(func() {
-		c.ask(c.ctx, waBinary.Node{
+		_, _ = c.ask(c.ctx, waBinary.Node{
 			Tag: "iq", Attrs: waBinary.Attrs{"type": "set", "xmlns": "md"},
 			Content: []waBinary.Node{{Tag: "pair-device", Content: children}},
 		})
@@ -227,8 +227,8 @@ func (p *Phone) link(ctx context.Context, o *offer, secret []byte) error {
 // vouch is the account's signed statement that d is one of its devices.
 func vouch(own key, d device) (details, signed []byte, err error) {
 	details, err = proto.Marshal(&waAdv.ADVDeviceIdentity{
-		RawID: proto.Uint32(d.Registration), KeyIndex: proto.Uint32(uint32(d.Number)),
-		Timestamp: proto.Uint64(uint64(time.Now().Unix())),
+		RawID: new(d.Registration), KeyIndex: new(uint32(d.Number)),
+		Timestamp: new(uint64(time.Now().Unix())),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -285,6 +285,6 @@ func checkSignature(answer *waBinary.Node, details []byte, own key, d device) er
 
 func randomBytes(n int) []byte {
 	data := make([]byte, n)
-	rand.Read(data)
+	_, _ = rand.Read(data) // never fails
 	return data
 }

@@ -127,7 +127,7 @@ func (p *Phone) Send(ctx context.Context, customer, text string) (string, error)
 // queueCopy tells the linked device what was typed on the phone; mu is held.
 func (p *Phone) queueCopy(ctx context.Context, to *Customer, id, text string) error {
 	plaintext, err := proto.Marshal(&waE2E.Message{DeviceSentMessage: &waE2E.DeviceSentMessage{
-		DestinationJID: proto.String(to.jid().String()),
+		DestinationJID: new(to.jid().String()),
 		Message:        &waE2E.Message{Conversation: &text},
 	}})
 	if err != nil {

@@ -223,7 +223,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer ws.CloseNow()
+	defer func() { _ = ws.CloseNow() }() // whatever is left of it
 	ws.SetReadLimit(1 << 24)
 	newConnection(s, ws).serve(r.Context())
 }

@@ -72,7 +72,7 @@ type keyring struct {
 func newKeyring() *keyring {
 	own, signed := keys.NewKeyPair(), keys.NewKeyPair()
 	var registration [4]byte
-	rand.Read(registration[:])
+	_, _ = rand.Read(registration[:]) // never fails
 	return &keyring{
 		Identity: *own.Priv, Registration: binary.BigEndian.Uint32(registration[:]) & 0x3fff,
 		Signed: *signed.Priv, Signature: own.Sign(signed)[:],
@@ -233,7 +233,7 @@ func signalBundle(registration, device uint32, own key, signed publicKey, oneTim
 // pad hides the length of a message as WhatsApp does: n bytes of value n.
 func pad(plaintext []byte) []byte {
 	var length [1]byte
-	rand.Read(length[:])
+	_, _ = rand.Read(length[:]) // never fails
 	n := length[0]&0xf | 1
 	for range n {
 		plaintext = append(plaintext, n)

@@ -110,7 +110,8 @@ func (m *Memory) watch(ctx context.Context) {
 // look says what is used, and raises or ends the alarm.
 func (m *Memory) look(ctx context.Context) {
 	u := m.read()
-	m.o.Log.LogAttrs(ctx, slog.LevelInfo, fmt.Sprintf("📊 Memory: %dMB / %dMB (RSS: %dMB)", u.heap/mib, u.total/mib, u.rss/mib), m.o.Gauges()...)
+	said := fmt.Sprintf("📊 Memory: %dMB / %dMB (RSS: %dMB)", u.heap/mib, u.total/mib, u.rss/mib)
+	m.o.Log.LogAttrs(ctx, slog.LevelInfo, said, m.o.Gauges()...) //nolint:sloglint // L27
 	most, limit := max(u.heap, u.rss), uint64(m.o.AlarmMiB)*mib
 	switch {
 	case most > limit:
@@ -132,7 +133,7 @@ func (m *Memory) warn(ctx context.Context, most uint64) {
 		fmt.Sprintf("  Connected sockets: %d", m.o.Sockets()),
 		fmt.Sprintf("  Event buffer size: %d", m.o.EventBuffers()),
 	} {
-		m.o.Log.WarnContext(ctx, line) //nolint:sloglint // the contract's literal lines hold their numbers
+		m.o.Log.WarnContext(ctx, line) //nolint:sloglint // L28
 	}
 }
 

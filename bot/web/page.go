@@ -3,7 +3,6 @@ package web
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"embed"
 	"net/http"
 	"slices"
@@ -135,6 +134,3 @@ func (s *Server) listOperations() []operationView {
 	})
 	return all
 }
-
-// detail is what people should read of an error.
-func (s *Server) detail(ctx context.Context, err error) string { return s.problemOf(ctx, err).Detail }

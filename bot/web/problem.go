@@ -17,7 +17,7 @@ const problemType = "application/problem+json"
 
 // Problem is an error of the API (RFC 9457). Code is stable and meant for
 // programs, Detail a sentence for people.
-type Problem struct {
+type Problem struct { //nolint:errname // RFC 9457 calls it a problem
 	Title     string   `json:"title"`
 	Status    int      `json:"status"`
 	Code      string   `json:"code" doc:"A stable word for programs"`

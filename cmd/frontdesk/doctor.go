@@ -71,7 +71,7 @@ func enoughDisk(dir string) error {
 	if err := syscall.Statfs(dir, &f); err != nil {
 		return nil //nolint:nilerr // the folder is made at the first start
 	}
-	if free := f.Bavail * uint64(f.Bsize); free < leastDisk { //nolint:unconvert // the size's type differs between systems
+	if free := f.Bavail * uint64(f.Bsize); free < leastDisk {
 		return fmt.Errorf("%d MiB are free on %s; make room", free>>20, dir)
 	}
 	return nil

@@ -26,7 +26,7 @@ func (s *Settings) logger() *slog.Logger {
 
 func handler(w io.Writer, level slog.Level, format string) slog.Handler {
 	if format == "text" {
-		return tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000"})
+		return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000"})
 	}
 	return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
 }

@@ -63,6 +63,15 @@ type settingsError struct{ sentence string }
 
 func (e *settingsError) Error() string { return e.sentence }
 
+// stopped is why the start failed, and what did not stop after that. A sentence for
+// people stays as it is.
+func stopped(why, late error) error {
+	if late == nil {
+		return why
+	}
+	return errors.Join(why, late)
+}
+
 // failed prints err as a sentence and gives the exit code it stands for.
 func failed(err error) int {
 	if err == nil {

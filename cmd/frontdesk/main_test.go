@@ -36,7 +36,7 @@ func built(m *testing.M) int {
 		defer os.RemoveAll(dir)
 		binary = filepath.Join(dir, "frontdesk")
 		var said []byte
-		if said, err = exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil { //nolint:noctx // ends by itself
+		if said, err = exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 			err = fmt.Errorf("%w: %s", err, said)
 		}
 	}
@@ -69,9 +69,9 @@ type rig struct {
 // that reaches an account's socket.
 func newRig(t testing.TB, delivered func(account, id string)) *rig {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "frontdesk")
+	dir, err := os.MkdirTemp("/tmp", "frontdesk") //nolint:usetesting // short enough for a socket, and open to Postgres' own user
 	must(t, err)
-	must(t, os.Chmod(dir, 0o755)) //nolint:gosec // Postgres runs as another user and passes through
+	must(t, os.Chmod(dir, 0o755))
 	r := &rig{t: t, dir: dir, ai: newEndpoint(t), log: &logFile{}}
 	r.wa, err = wasim.New(wasim.Options{OnDeliver: delivered})
 	must(t, err)
@@ -93,7 +93,7 @@ func newRig(t testing.TB, delivered func(account, id string)) *rig {
 // start runs frontdesk until it says where it is.
 func (r *rig) start() {
 	r.t.Helper()
-	r.child = exec.Command(binary) //nolint:noctx // ended by stop and kill
+	r.child = exec.Command(binary)
 	r.child.Env, r.child.Stderr = r.env, r.log
 	output, err := r.child.StdoutPipe()
 	must(r.t, err)
@@ -135,7 +135,7 @@ func (r *rig) kill() {
 // command runs another command of the binary on the same data.
 func (r *rig) command(args ...string) string {
 	r.t.Helper()
-	c := exec.Command(binary, args...) //nolint:gosec,noctx // ends by itself
+	c := exec.Command(binary, args...)
 	c.Env = r.env
 	said, err := c.CombinedOutput()
 	if err != nil {
@@ -322,7 +322,7 @@ func eventually(t testing.TB, patience time.Duration, what string, holds func() 
 // freePort is a port that nothing listens on now.
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer l.Close()
 	return l.Addr().String()

@@ -209,13 +209,12 @@ func (sandboxCommand) Run(ctx context.Context, s *Settings, stop stopSignals) er
 	c := &chain{log: log}
 	w, err := startChild(ctx, c, s)
 	if err != nil {
-		c.Stop(s.Limits.Shutdown)
-		return err
+		return stopped(err, c.Stop(s.Limits.Shutdown)) //nolint:contextcheck // the stop has its own time
 	}
 	<-ctx.Done()
 	stop()
 	w.manager.Pause()
-	return c.Stop(s.Limits.Shutdown)
+	return c.Stop(s.Limits.Shutdown) //nolint:contextcheck // the stop has its own time
 }
 
 func startChild(ctx context.Context, c *chain, s *Settings) (*worker, error) {

@@ -32,15 +32,14 @@ func (serveCommand) Run(ctx context.Context, s *Settings, stop stopSignals) erro
 	c := &chain{log: log}
 	w, box, err := start(ctx, c, s)
 	if err != nil {
-		c.Stop(s.Limits.Shutdown)
-		return err
+		return stopped(err, c.Stop(s.Limits.Shutdown)) //nolint:contextcheck // the stop has its own time
 	}
 	<-ctx.Done()
 	stop() // a second signal now kills the process
 	log.Info("Stopping")
 	w.manager.Pause() // receive nothing more: WhatsApp will offer it again
 	box.hint()
-	if err := c.Stop(s.Limits.Shutdown); err != nil {
+	if err := c.Stop(s.Limits.Shutdown); err != nil { //nolint:contextcheck // the stop has its own time
 		return err
 	}
 	log.Info("Stopped")
@@ -120,7 +119,7 @@ func startDoors(ctx context.Context, c *chain, s *Settings, d *database, w *work
 	if box != nil {
 		o.Sandbox = box
 	}
-	doors, err := web.New(o)
+	doors, err := web.New(o) //nolint:contextcheck // its requests bring their own
 	if err != nil {
 		return err
 	}

@@ -100,8 +100,13 @@ func (l *Limits) problems() (wrong []string) {
 		name  string
 		value time.Duration
 	}{
-		{"TURN_TIMEOUT", l.TurnTimeout}, {"QUEUE_WATCH", l.QueueWatch}, {"DRAIN", l.Drain}, {"USAGE_TICK", l.UsageTick},
-		{"MEMORY_INTERVAL", l.MemoryInterval}, {"SHUTDOWN", l.Shutdown}, {"LEASE", l.Lease},
+		{"TURN_TIMEOUT", l.TurnTimeout},
+		{"QUEUE_WATCH", l.QueueWatch},
+		{"DRAIN", l.Drain},
+		{"USAGE_TICK", l.UsageTick},
+		{"MEMORY_INTERVAL", l.MemoryInterval},
+		{"SHUTDOWN", l.Shutdown},
+		{"LEASE", l.Lease},
 	} {
 		if time.value <= 0 {
 			wrong = append(wrong, fmt.Sprintf("FRONTDESK_LIMIT_%s is %v, not a time such as 30s", time.name, time.value))

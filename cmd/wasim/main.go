@@ -56,7 +56,7 @@ func (c serveCommand) Run(ctx context.Context) error {
 	key := server.CertKey()
 	fmt.Printf("FRONTDESK_WHATSAPP_URL=%s\nFRONTDESK_WHATSAPP_CERT_KEY=%s\nWASIM_CONTROL=%s\n", server.URL(), hex.EncodeToString(key[:]), server.ControlURL())
 	<-ctx.Done()
-	closing, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return server.Close(closing)
 }
