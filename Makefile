@@ -1,15 +1,39 @@
-# What frontdesk's tree can do today. See README.md.
-.PHONY: test lint fmt
+.PHONY: run test lint generate current bench torture vuln fmt
 
-test: ## everything a change must pass
+run: ## frontdesk on its own Postgres, with the sandbox
 	@.ci/need-postgres
+	@go build -o bin/frontdesk ./cmd/frontdesk
+	@bin/frontdesk
+
+test: current ## everything a change must pass
+	@.ci/need-postgres
+	@.ci/need-chromium
 	@echo "== format"; test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	@echo "== vet"; go vet ./...
-	@echo "== test"; go test -race -count=1 -timeout 10m ./...
+	@echo "== test"; go test -race -count=1 -timeout 11m ./...
 
 lint: ## golangci-lint, built from its module on first use
-	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.6.2
-	bin/golangci-lint run
+	@echo "== lint"
+	@GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.6.2
+	@bin/golangci-lint run
+
+generate: ## pages and the description of the API
+	@go run github.com/a-h/templ/cmd/templ@v0.3.977 generate -path bot/web
+	@go test -count=1 -run TestDescriptionOfTheAPIIsCurrent ./bot/web -update
+
+current: ## fails when generated files are not
+	@echo "== generated files"
+	@go run github.com/a-h/templ/cmd/templ@v0.3.977 generate -path bot/web >/dev/null 2>&1
+	@git diff --exit-code --stat -- 'bot/web/*_templ.go' || { echo "generated pages were not current; commit what make generate made" >&2; exit 1; }
+
+bench: ## memory, added latency and the highest rate, over the built binary
+	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/frontdesk
+
+torture: ## kill -9, faults and races at full length; prints lost, doubled, reordered
+	FRONTDESK_TORTURE=1 go test -count=1 -v -timeout 60m -run 'Kills|Away|Restart|BothSides' ./cmd/frontdesk ./bot | grep -v '^=== '
+
+vuln: ## known vulnerabilities, where their database can be reached
+	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
 
 fmt:
 	gofmt -w .
