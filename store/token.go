@@ -58,7 +58,8 @@ func (s *Store) TokenRole(ctx context.Context, secret string) (Role, error) {
 func (s *Store) AddSignInLink(ctx context.Context, d time.Duration) (secret string, err error) {
 	secret = newSecret()
 	_, err = s.pool.Exec(ctx, `
-		with old as (delete from sign_in_link where expires_at < clock())
+		with old as (delete from sign_in_link where expires_at < clock()),
+		gone as (delete from sessions where expiry < now())
 		insert into sign_in_link (hash, expires_at) values (@hash, clock() + @valid::interval)`,
 		pgx.NamedArgs{"hash": hashOf(secret), "valid": d})
 	return secret, err
@@ -79,11 +80,9 @@ func (s *Store) UseSignInLink(ctx context.Context, secret string) (Role, error) 
 	return roles[0], nil
 }
 
-// Sessions is where the console's sessions live. Close it with StopCleanup.
-func (s *Store) Sessions() (sessions scs.Store, stop func()) {
-	st := pgxstore.New(s.pool)
-	return st, st.StopCleanup
-}
+// Sessions is where the console's sessions live. Those that have expired go when
+// the next sign-in link is made.
+func (s *Store) Sessions() scs.Store { return pgxstore.NewWithCleanupInterval(s.pool, 0) }
 
 func newSecret() string {
 	var raw [32]byte

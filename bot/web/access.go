@@ -29,10 +29,9 @@ const roleKey = "role"
 
 const sessionLife = 12 * time.Hour
 
-func newSessions(o Options) (*scs.SessionManager, func()) {
+func newSessions(o Options) *scs.SessionManager {
 	m := scs.New()
-	kept, stop := o.Store.Sessions()
-	m.Store, m.HashTokenInStore = kept, true
+	m.Store, m.HashTokenInStore = o.Store.Sessions(), true
 	m.Lifetime = sessionLife
 	m.Cookie.Name, m.Cookie.HttpOnly, m.Cookie.SameSite = "frontdesk", true, http.SameSiteLaxMode
 	m.Cookie.Secure = strings.HasPrefix(o.PublicURL, "https://")
@@ -40,7 +39,7 @@ func newSessions(o Options) (*scs.SessionManager, func()) {
 		o.Log.Error("Session not loaded", slog.Any("error", err))
 		http.Error(w, "The database does not answer; try again in a moment", http.StatusServiceUnavailable)
 	}
-	return m, stop
+	return m
 }
 
 // console puts sessions and the defence against other sites' forms around pages.

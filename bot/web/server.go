@@ -45,7 +45,7 @@ type records interface {
 
 	TokenRole(ctx context.Context, secret string) (store.Role, error)
 	UseSignInLink(ctx context.Context, secret string) (store.Role, error)
-	Sessions() (sessions scs.Store, stop func())
+	Sessions() scs.Store
 }
 
 // brain is what the doors ask of the providers. *providers.Registry is the real one.
@@ -98,7 +98,6 @@ type Server struct {
 	log        *slog.Logger
 	o          Options
 	sessions   *scs.SessionManager
-	stopClean  func()
 	handler    http.Handler
 	http       *http.Server
 	closing    atomic.Bool
@@ -132,7 +131,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{store: o.Store, ai: o.AI, sandbox: o.Sandbox, log: o.Log, o: o}
 	s.waiting, s.stopWaits = context.WithCancel(context.Background())
-	s.sessions, s.stopClean = newSessions(o)
+	s.sessions = newSessions(o)
 	s.handler = s.routes()
 	s.http = &http.Server{
 		Handler: s.handler, ReadHeaderTimeout: headerTime, ReadTimeout: bodyTime, WriteTimeout: answerTime, IdleTimeout: idleTime,
@@ -169,7 +168,6 @@ func (s *Server) close(ctx context.Context) error {
 		err = fmt.Errorf("requests were still under way: %w", errors.Join(err, s.http.Close()))
 	}
 	s.serving.Wait()
-	s.stopClean()
 	s.log.InfoContext(ctx, "HTTP server stopped")
 	s.log.InfoContext(ctx, "Socket service stopped")
 	return err
