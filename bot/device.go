@@ -105,12 +105,8 @@ func (m *Manager) newClient(ctx context.Context, device *store.Device) *whatsmeo
 	c.BackgroundEventCtx = ctx
 	c.SynchronousAck = true
 	c.EnableDecryptedEventBuffer = true
-	c.InitialAutoReconnect = true
+	c.EnableAutoReconnect = false // mend does it; whatsmeow counts its tries without a lock
 	c.ManualHistorySyncDownload = true
-	c.AutoReconnectHook = func(error) bool {
-		c.AutoReconnectErrors = min(c.AutoReconnectErrors, 15) // never more than 30 s apart
-		return true
-	}
 	c.GetClientPayload = func() *waWa6.ClientPayload { return m.version.payload(device) }
 	if m.http != nil {
 		for _, use := range []func(*http.Client){c.SetPreLoginHTTPClient, c.SetWebsocketHTTPClient, c.SetMediaHTTPClient} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"frontdesk/store"
 
+	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/types"
 )
 
@@ -177,9 +179,32 @@ func (i *Instance) connect(ctx context.Context, a store.Account) (time.Duration,
 	return lookAgain, nil
 }
 
-// mend reconnects after storage failed, once it answers again: WhatsApp offers
-// what was not acknowledged on a new connection only.
+// mend opens a lost connection again, at once and then ever more slowly.
 func (i *Instance) mend(ctx context.Context, l *link) time.Duration {
+	if !l.lost.Load() {
+		l.fails = 0
+		return i.refresh(ctx, l)
+	}
+	if wait := time.Until(l.retryAt); wait > 0 {
+		return wait
+	}
+	l.lost.Store(false)
+	err := l.client.ConnectContext(l.ctx)
+	if err == nil || errors.Is(err, whatsmeow.ErrAlreadyConnected) {
+		l.retryAt = time.Now().Add(soon)
+		return lookAgain
+	}
+	l.lost.Store(true)
+	l.fails++
+	pause := min(time.Duration(l.fails)*2*soon, afterFault)
+	l.retryAt = time.Now().Add(pause/2 + rand.N(pause))
+	i.m.log.DebugContext(ctx, "WhatsApp not reached yet", slog.Int64("account", i.id), slog.String("error", plain(err)))
+	return time.Until(l.retryAt)
+}
+
+// refresh reconnects after storage failed, once it answers again: WhatsApp offers
+// what was not acknowledged on a new connection only.
+func (i *Instance) refresh(ctx context.Context, l *link) time.Duration {
 	if !l.guard.broken.Load() || l.mending.Load() {
 		return lookAgain
 	}

@@ -30,6 +30,9 @@ type link struct {
 	online  atomic.Bool // logged in and connected
 	linked  atomic.Bool // a phone has accepted it
 	mending atomic.Bool // a reconnect for refused messages is under way
+	lost    atomic.Bool // the connection is gone; mend opens another
+	fails   int         // tries to do so in a row; used by step only
+	retryAt time.Time   // no try before; used by step only
 
 	mu      sync.Mutex
 	ended   *ending   // why it cannot go on, or nil; guarded by mu
@@ -176,6 +179,9 @@ func (l *link) turn(event any) {
 		l.disconnected()
 	case *waEvents.KeepAliveTimeout:
 		l.i.say(store.StatusReconnecting, "WhatsApp does not answer")
+		if time.Since(e.LastSuccess) > whatsmeow.KeepAliveMaxFailTime {
+			l.client.ResetConnection()
+		}
 	case *waEvents.LoggedOut:
 		l.end(ending{status: store.StatusLoggedOut, cause: "The phone or WhatsApp ended the link; scan again", unlinked: true})
 	case *waEvents.StreamReplaced:
@@ -203,6 +209,8 @@ func (l *link) disconnected() {
 		return
 	}
 	l.i.say(store.StatusReconnecting, "The connection was lost")
+	l.lost.Store(true)
+	poke(l.i.wake)
 }
 
 // plain is an error for people: whatsmeow's words without addresses.
