@@ -59,10 +59,11 @@ type rig struct {
 	wa  *wasim.Server
 	ai  *endpoint
 
-	child   *exec.Cmd
-	log     *logFile
-	address string
-	token   string
+	child    *exec.Cmd
+	log      *logFile
+	address  string
+	greeting string // the sign-in link of the last start
+	token    string
 }
 
 // newRig makes all but the process. delivered, if not nil, hears of every message
@@ -102,6 +103,9 @@ func (r *rig) start() {
 	for lines.Scan() {
 		if _, address, found := strings.Cut(lines.Text(), "running at "); found {
 			r.address = strings.TrimSpace(address)
+		}
+		if _, link, found := strings.Cut(lines.Text(), "within the hour: "); found {
+			r.greeting = strings.TrimSpace(link)
 			go func() { _, _ = io.Copy(io.Discard, output) }()
 			return
 		}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// newSandbox is frontdesk as a stranger starts it: with the sandbox and the demo.
+// The real WhatsApp is out of reach.
+func newSandbox(t *testing.T) *rig {
+	t.Helper()
+	r := newRig(t, nil)
+	r.env = append(r.env, "FRONTDESK_WHATSAPP_URL=", "FRONTDESK_WHATSAPP_CERT_KEY=", "HTTPS_PROXY=http://127.0.0.1:1", "HTTP_PROXY=http://127.0.0.1:1")
+	r.start()
+	return r
+}
+
+// browse opens a headless browser that ends with the test.
+func browse(t *testing.T) context.Context {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.UserDataDir(t.TempDir()))
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			options = append(options, chromedp.ExecPath(path))
+			break
+		}
+	}
+	ctx, cancel := chromedp.NewExecAllocator(deadline(t, 2*time.Minute), options...)
+	t.Cleanup(cancel)
+	ctx, stop := chromedp.NewContext(ctx)
+	t.Cleanup(stop)
+	return ctx
+}
+
+func TestStrangerSignsInAndIsAnsweredOnTryIt(t *testing.T) {
+	t.Parallel()
+	r := newSandbox(t)
+	ctx := browse(t)
+	signIn(t, ctx, r)
+	eventually(t, time.Minute, "the sandbox's account", func() bool {
+		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
+		return evaluated[bool](t, ctx, `document.querySelector("#text") !== null`)
+	})
+	answer := `.bubble:not(.out):not(.typing) .text`
+	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Are you open on Sunday?\r"), chromedp.WaitVisible(chromedp.CSS(answer))))
+	if said := evaluated[string](t, ctx, "document.querySelector('"+answer+"').textContent"); !strings.Contains(said, "demo") || !strings.Contains(said, "Are you open on Sunday?") {
+		t.Fatalf("the answer was %q", said)
+	}
+	for _, page := range []string{"/try", "/accounts/1", "/conversations/1", "/providers", "/docs"} {
+		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(390, 844), chromedp.Navigate(r.address+page)))
+		if width := evaluated[int](t, ctx, `document.documentElement.scrollWidth`); width > 390 {
+			t.Errorf("%s is %d pixels wide on a phone of 390", page, width)
+		}
+	}
+	shoot(t, ctx, r, "/try", "/accounts", "/accounts/1", "/conversations", "/conversations/1", "/providers", "/providers/new", "/docs")
+}
+
+func TestRealAccountBesideTheSandboxSaysThatWhatsAppIsOutOfReach(t *testing.T) {
+	t.Parallel()
+	r := newSandbox(t)
+	ctx := browse(t)
+	signIn(t, ctx, r)
+	must(t, chromedp.Do(ctx,
+		chromedp.Navigate(r.address+"/accounts"),
+		chromedp.SendKeys(chromedp.CSS("input[name=name]"), "Real desk\r"),
+		chromedp.WaitVisible(chromedp.CSS("#status .pair")),
+	))
+	eventually(t, time.Minute, "the cause on the page", func() bool {
+		return strings.Contains(evaluated[string](t, ctx, `document.querySelector("#status").textContent`), "WhatsApp could not be reached")
+	})
+	page := strings.TrimPrefix(evaluated[string](t, ctx, `location.pathname`), r.address)
+	shoot(t, ctx, r, page)
+}
+
+// signIn uses the link that start printed.
+func signIn(t *testing.T, ctx context.Context, r *rig) {
+	t.Helper()
+	must(t, chromedp.Do(ctx,
+		chromedp.Navigate(r.greeting), chromedp.Click(chromedp.CSS("main button[type=submit]")), chromedp.WaitVisible(chromedp.CSS("nav")),
+	))
+}
+
+func evaluated[T any](t *testing.T, ctx context.Context, expression string) T {
+	t.Helper()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	must(t, err)
+	return value
+}
+
+// shoot keeps pictures of pages, wide and narrow, light and dark, in the folder
+// that FRONTDESK_SCREENSHOTS names.
+func shoot(t *testing.T, ctx context.Context, r *rig, pages ...string) {
+	t.Helper()
+	dir := os.Getenv("FRONTDESK_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	for _, page := range pages {
+		for _, scheme := range []string{"light", "dark"} {
+			_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+			})
+			must(t, err)
+			for _, width := range []int64{1200, 390} {
+				must(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 844), chromedp.Navigate(r.address+page)))
+				picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(60))
+				must(t, err)
+				name := fmt.Sprintf("%s-%s-%d.jpg", strings.Trim(strings.ReplaceAll(page, "/", "-"), "-"), scheme, width)
+				must(t, os.WriteFile(filepath.Join(dir, name), picture, 0o600))
+			}
+		}
+	}
+}
