@@ -189,7 +189,7 @@ func (i *Instance) mend(ctx context.Context, l *link) time.Duration {
 		return wait
 	}
 	l.lost.Store(false)
-	err := l.client.ConnectContext(l.ctx)
+	err := l.client.ConnectContext(l.ctx) //nolint:contextcheck // a link outlives the step that mends it
 	if err == nil || errors.Is(err, whatsmeow.ErrAlreadyConnected) {
 		l.retryAt = time.Now().Add(soon)
 		return lookAgain

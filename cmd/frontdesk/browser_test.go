@@ -47,51 +47,51 @@ func TestStrangerSignsInAndIsAnsweredOnTryIt(t *testing.T) {
 	t.Parallel()
 	r := newSandbox(t)
 	ctx := browse(t)
-	signIn(t, ctx, r)
+	signIn(ctx, t, r)
 	eventually(t, time.Minute, "the sandbox's account", func() bool {
 		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
-		return evaluated[bool](t, ctx, `document.querySelector("#text") !== null`)
+		return evaluated[bool](ctx, t, `document.querySelector("#text") !== null`)
 	})
 	answer := `.bubble:not(.out):not(.typing) .text`
 	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Are you open on Sunday?\r"), chromedp.WaitVisible(chromedp.CSS(answer))))
-	if said := evaluated[string](t, ctx, "document.querySelector('"+answer+"').textContent"); !strings.Contains(said, "demo") || !strings.Contains(said, "Are you open on Sunday?") {
+	if said := evaluated[string](ctx, t, "document.querySelector('"+answer+"').textContent"); !strings.Contains(said, "demo") || !strings.Contains(said, "Are you open on Sunday?") {
 		t.Fatalf("the answer was %q", said)
 	}
 	for _, page := range []string{"/try", "/accounts/1", "/conversations/1", "/providers", "/docs"} {
 		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(390, 844), chromedp.Navigate(r.address+page)))
-		if width := evaluated[int](t, ctx, `document.documentElement.scrollWidth`); width > 390 {
+		if width := evaluated[int](ctx, t, `document.documentElement.scrollWidth`); width > 390 {
 			t.Errorf("%s is %d pixels wide on a phone of 390", page, width)
 		}
 	}
-	shoot(t, ctx, r, "/try", "/accounts", "/accounts/1", "/conversations", "/conversations/1", "/providers", "/providers/new", "/docs")
+	shoot(ctx, t, r, "/try", "/accounts", "/accounts/1", "/conversations", "/conversations/1", "/providers", "/providers/new", "/docs")
 }
 
 func TestRealAccountBesideTheSandboxSaysThatWhatsAppIsOutOfReach(t *testing.T) {
 	t.Parallel()
 	r := newSandbox(t)
 	ctx := browse(t)
-	signIn(t, ctx, r)
+	signIn(ctx, t, r)
 	must(t, chromedp.Do(ctx,
 		chromedp.Navigate(r.address+"/accounts"),
 		chromedp.SendKeys(chromedp.CSS("input[name=name]"), "Real desk\r"),
 		chromedp.WaitVisible(chromedp.CSS("#status .pair")),
 	))
 	eventually(t, time.Minute, "the cause on the page", func() bool {
-		return strings.Contains(evaluated[string](t, ctx, `document.querySelector("#status").textContent`), "WhatsApp could not be reached")
+		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#status").textContent`), "WhatsApp could not be reached")
 	})
-	page := strings.TrimPrefix(evaluated[string](t, ctx, `location.pathname`), r.address)
-	shoot(t, ctx, r, page)
+	page := strings.TrimPrefix(evaluated[string](ctx, t, `location.pathname`), r.address)
+	shoot(ctx, t, r, page)
 }
 
 // signIn uses the link that start printed.
-func signIn(t *testing.T, ctx context.Context, r *rig) {
+func signIn(ctx context.Context, t *testing.T, r *rig) {
 	t.Helper()
 	must(t, chromedp.Do(ctx,
 		chromedp.Navigate(r.greeting), chromedp.Click(chromedp.CSS("main button[type=submit]")), chromedp.WaitVisible(chromedp.CSS("nav")),
 	))
 }
 
-func evaluated[T any](t *testing.T, ctx context.Context, expression string) T {
+func evaluated[T any](ctx context.Context, t *testing.T, expression string) T {
 	t.Helper()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
 	must(t, err)
@@ -100,7 +100,7 @@ func evaluated[T any](t *testing.T, ctx context.Context, expression string) T {
 
 // shoot keeps pictures of pages, wide and narrow, light and dark, in the folder
 // that FRONTDESK_SCREENSHOTS names.
-func shoot(t *testing.T, ctx context.Context, r *rig, pages ...string) {
+func shoot(ctx context.Context, t *testing.T, r *rig, pages ...string) {
 	t.Helper()
 	dir := os.Getenv("FRONTDESK_SCREENSHOTS")
 	if dir == "" {

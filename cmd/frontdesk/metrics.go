@@ -62,6 +62,8 @@ func (c *collector) turns(out chan<- prometheus.Metric) {
 	gauge(out, "turns_active", "Turns under way.", float64(s.Active))
 	gauge(out, "turns_deferred", "Turns that wait for a place (L8).", float64(s.Deferred))
 	gauge(out, "turns_abandoned", "Turns that did not end when they were cancelled (L10).", float64(s.Abandoned))
+	summary(out, "turn_seconds", "How long turns took.", s.Finished, s.Took)
+	summary(out, "reply_overhead_seconds", "How long turns took without the providers' time.", s.Finished, s.Overhead)
 }
 
 func (c *collector) providers(out chan<- prometheus.Metric) {
@@ -98,6 +100,12 @@ func send(out chan<- prometheus.Metric, kind prometheus.ValueType, name, help st
 	}
 	desc := prometheus.NewDesc("frontdesk_"+name, help, names, nil)
 	out <- prometheus.MustNewConstMetric(desc, kind, value, values...)
+}
+
+// summary emits how often something happened and how long it took in all.
+func summary(out chan<- prometheus.Metric, name, help string, count int64, took time.Duration) {
+	desc := prometheus.NewDesc("frontdesk_"+name, help, nil, nil)
+	out <- prometheus.MustNewConstSummary(desc, uint64(count), took.Seconds(), nil)
 }
 
 func truth(b bool) float64 {

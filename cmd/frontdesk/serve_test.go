@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,24 @@ func TestEveryMessageIsAnsweredInOrderOnceAndAfterARestartAgain(t *testing.T) {
 		t.Fatal(got)
 	}
 	t.Log(got)
+	if log := r.log.String(); strings.Contains(log, "1202555") || strings.Contains(log, "sk-test") {
+		t.Error("the log holds a phone number or a key")
+	}
+}
+
+func TestPairShowsACodeInTheTerminalUntilAPhoneScansIt(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.start()
+	var said logFile
+	pairing := exec.Command(binary, "pair", "Terminal desk")
+	pairing.Env, pairing.Stdout, pairing.Stderr = r.env, &said, &said
+	must(t, pairing.Start())
+	eventually(t, time.Minute, "a code in the terminal", func() bool { return strings.Contains(said.String(), "▄") })
+	must(t, r.wa.Phone(phone).Scan(deadline(t, time.Minute), r.code(1)))
+	if err := pairing.Wait(); err != nil || !strings.Contains(said.String(), "Linked.") {
+		t.Fatalf("pair ended with %v and said %q", err, said.String())
+	}
 }
 
 func TestHighestPriorityAnswersAndTheNextOneInTheSameTurnWhenItIsGone(t *testing.T) {
