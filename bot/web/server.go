@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,7 +85,6 @@ type Options struct {
 	Ready              func(ctx context.Context) []string // sentences that say what keeps this process from its work
 	Metrics            prometheus.Gatherer
 	Version            string
-	TrustedProxies     []netip.Prefix
 	Queued             func(account, conversation int64) // hears of every message that was queued
 }
 

@@ -61,6 +61,7 @@ func (c *collector) turns(out chan<- prometheus.Metric) {
 	s := c.worker.turns.Stats()
 	gauge(out, "turns_active", "Turns under way.", float64(s.Active))
 	gauge(out, "turns_deferred", "Turns that wait for a place (L8).", float64(s.Deferred))
+	gauge(out, "turns_waiting", "Conversations that wait for their time, at most 20,000 remembered.", float64(s.Waiting))
 	gauge(out, "turns_abandoned", "Turns that did not end when they were cancelled (L10).", float64(s.Abandoned))
 	summary(out, "turn_seconds", "How long turns took.", s.Finished, s.Took)
 	summary(out, "reply_overhead_seconds", "How long turns took without the providers' time.", s.Finished, s.Overhead)

@@ -200,6 +200,7 @@ type sandboxCommand struct{}
 func (sandboxCommand) Run(ctx context.Context, s *Settings, stop stopSignals) error {
 	log := s.logger().With(slog.String("process", "sandbox"))
 	slog.SetDefault(log)
+	limitMemory()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {

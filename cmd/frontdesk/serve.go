@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"frontdesk/bot"
@@ -29,6 +31,7 @@ const linkValid = time.Hour
 func (serveCommand) Run(ctx context.Context, s *Settings, stop stopSignals) error {
 	log := s.logger()
 	slog.SetDefault(log)
+	limitMemory()
 	c := &chain{log: log}
 	w, box, err := start(ctx, c, s)
 	if err != nil {
@@ -44,6 +47,16 @@ func (serveCommand) Run(ctx context.Context, s *Settings, stop stopSignals) erro
 	}
 	log.Info("Stopped")
 	return nil
+}
+
+// memoryLimit is where the garbage collector begins to work harder (L29).
+const memoryLimit = 900 << 20
+
+// limitMemory sets it, unless GOMEMLIMIT says otherwise.
+func limitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 }
 
 // start brings up every part, ground floor first.
@@ -114,7 +127,7 @@ func startDoors(ctx context.Context, c *chain, s *Settings, d *database, w *work
 	}
 	o := web.Options{
 		Store: d.Store, AI: w.ai, Log: c.log, PublicURL: s.consoleURL(listener.Addr().String()), AccountsPerProcess: s.Limits.Accounts,
-		Ready: readiness(d, w, box), Metrics: registry, Version: version(), TrustedProxies: s.TrustedProxies, Queued: notes.note,
+		Ready: readiness(d, w, box), Metrics: registry, Version: version(), Queued: notes.note,
 	}
 	if box != nil {
 		o.Sandbox = box
