@@ -129,7 +129,7 @@ func watched(ctx context.Context, err error) error {
 
 // protect puts the guard around the stores of device.
 func (g *guard) protect(device *store.Device, db *dbutil.Database) {
-	device.Sessions = &sessions{SessionStore: device.Sessions, guard: g, db: db}
+	device.Sessions = &sessions{SessionStore: device.Sessions, guard: g, db: db, owner: device.ID.String()}
 	device.EventBuffer = &events{EventBuffer: device.EventBuffer, guard: g}
 	device.Identities = &identities{IdentityStore: device.Identities, known: map[string][32]byte{}}
 	device.PreKeys = preKeys{device.PreKeys}
@@ -140,6 +140,7 @@ type sessions struct {
 	store.SessionStore
 	guard *guard
 	db    *dbutil.Database
+	owner string // the device, as whatsmeow's tables name it
 }
 
 // GetManySessions begins the encryption of a message; PutManySessions ends it.
@@ -168,7 +169,7 @@ func (s *sessions) PutManySessions(ctx context.Context, changed map[string][]byt
 	if h == nil || h.late.Load() {
 		return errHeldTooLong
 	}
-	err := s.flushed(ctx, func(ctx context.Context) error { return s.SessionStore.PutManySessions(ctx, changed) })
+	err := s.flush(ctx, changed)
 	if !h.end() && err == nil {
 		return errHeldTooLong
 	}
@@ -207,7 +208,7 @@ func (s *sessions) PutSession(ctx context.Context, address string, session []byt
 	if h == nil || h.late.Load() {
 		return errHeldTooLong
 	}
-	err := s.flushed(ctx, func(ctx context.Context) error { return s.SessionStore.PutSession(ctx, address, session) })
+	err := s.flush(ctx, map[string][]byte{address: session})
 	h.end()
 	return err
 }
@@ -244,14 +245,21 @@ func (s *sessions) MigratePNToLID(ctx context.Context, pn, lid types.JID) error 
 	return nil
 }
 
-// flushed runs do in a transaction that is on disk when it returns.
-func (s *sessions) flushed(ctx context.Context, do func(context.Context) error) error {
-	return s.db.DoTxn(ctx, nil, func(ctx context.Context) error {
-		if _, err := s.db.Exec(ctx, "set local synchronous_commit = on"); err != nil {
-			return err
-		}
-		return do(ctx)
-	})
+// flush stores sessions as whatsmeow does, but all in one statement, which is on
+// disk when it returns; so is whatever was committed before it.
+func (s *sessions) flush(ctx context.Context, changed map[string][]byte) error {
+	var addresses []string
+	var records [][]byte
+	for address, record := range changed {
+		addresses, records = append(addresses, address), append(records, record)
+	}
+	_, err := s.db.Exec(ctx, `
+		with waiting as materialized (select set_config('synchronous_commit', 'on', true))
+		insert into whatsmeow_sessions (our_jid, their_id, session)
+		select $1, changed.address, changed.record from waiting, unnest($2::text[], $3::bytea[]) as changed (address, record)
+		on conflict (our_jid, their_id) do update set session = excluded.session`,
+		s.owner, addresses, records)
+	return err
 }
 
 // events is whatsmeow's buffer of decrypted messages behind the guard.
