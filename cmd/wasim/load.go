@@ -74,8 +74,8 @@ func (c loadCommand) write(ctx context.Context, control *wasim.Control) error {
 
 // loadReport is what became of a load.
 type loadReport struct {
-	unanswered, doubled int
-	delays              []time.Duration // from a customer's last message to the answer behind it
+	unanswered, repeated int             // customers without a last answer; answers that came twice under one id
+	delays               []time.Duration // from a customer's last message to the answer behind it
 }
 
 // String is the report in a line.
@@ -87,7 +87,7 @@ func (r loadReport) String() string {
 		}
 		return r.delays[int(part*float64(len(r.delays)-1))].Round(100 * time.Microsecond)
 	}
-	return fmt.Sprintf("answers %d, customers without a last answer %d, doubled %d, delay p50 %v p99 %v", len(r.delays), r.unanswered, r.doubled, at(0.5), at(0.99))
+	return fmt.Sprintf("answers %d, customers without a last answer %d, came twice under one id %d, delay p50 %v p99 %v", len(r.delays), r.unanswered, r.repeated, at(0.5), at(0.99))
 }
 
 // await waits until every customer has the last word from the account.
@@ -122,7 +122,7 @@ func (r *loadReport) add(chat []wasim.Message, answered bool) {
 			asked = m.At
 		default:
 			r.delays = append(r.delays, m.At.Sub(asked))
-			r.doubled += min(1, max(0, m.Copies-1))
+			r.repeated += min(1, max(0, m.Copies-1))
 		}
 	}
 }
