@@ -182,22 +182,23 @@ func (i *Instance) connect(ctx context.Context, a store.Account) (time.Duration,
 // mend opens a lost connection again, at once and then ever more slowly.
 func (i *Instance) mend(ctx context.Context, l *link) time.Duration {
 	if !l.lost.Load() {
-		l.fails = 0
+		if l.online.Load() {
+			l.fails = 0
+		}
 		return i.refresh(ctx, l)
 	}
 	if wait := time.Until(l.retryAt); wait > 0 {
 		return wait
 	}
+	pause := min(time.Duration(l.fails+1)*soon, afterFault)
+	l.fails++ // until it is logged in again
+	l.retryAt = time.Now().Add(pause/2 + rand.N(pause))
 	l.lost.Store(false)
 	err := l.client.ConnectContext(l.ctx) //nolint:contextcheck // a link outlives the step that mends it
 	if err == nil || errors.Is(err, whatsmeow.ErrAlreadyConnected) {
-		l.retryAt = time.Now().Add(soon)
 		return lookAgain
 	}
 	l.lost.Store(true)
-	l.fails++
-	pause := min(time.Duration(l.fails)*2*soon, afterFault)
-	l.retryAt = time.Now().Add(pause/2 + rand.N(pause))
 	i.m.log.DebugContext(ctx, "WhatsApp not reached yet", slog.Int64("account", i.id), slog.String("error", plain(err)))
 	return time.Until(l.retryAt)
 }

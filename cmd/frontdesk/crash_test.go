@@ -2,7 +2,11 @@ package main
 
 import (
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -71,6 +75,53 @@ func TestKillsRightAfterAMessageReachesTheSocketLoseAndDoubleNothing(t *testing.
 	if !got.clean() {
 		t.Fatal(got)
 	}
+}
+
+// Answers and claims are committed without waiting for the disk; this shows that
+// nothing hangs on it.
+func TestKillsOfPostgresUnderLoadLoseDoubleAndReorderNothing(t *testing.T) {
+	t.Parallel()
+	kills := 2
+	if torture() {
+		kills = 10
+	}
+	r := newRig(t, nil)
+	r.start()
+	r.provider(r.ai, "first", 10)
+	r.quick(r.pair(phone), 50*time.Millisecond)
+	c := newCrowd(r, phone, 10)
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		c.write(4*kills, 500*time.Millisecond)
+	}()
+	for range kills {
+		time.Sleep(time.Second + rand.N(time.Second))
+		r.killPostgres()
+	}
+	<-written
+	got := c.await(2 * time.Minute)
+	t.Logf("kill -9 of Postgres %d times under load: %v", kills, got)
+	if !got.clean() {
+		t.Fatal(got)
+	}
+	if n := strings.Count(r.log.String(), "Embedded Postgres runs again"); n != kills {
+		t.Errorf("Postgres was started again %d times, not %d", n, kills)
+	}
+}
+
+// killPostgres ends the embedded Postgres as a crash would, once it runs.
+func (r *rig) killPostgres() {
+	r.t.Helper()
+	eventually(r.t, time.Minute, "Postgres to run", func() bool {
+		text, err := os.ReadFile(filepath.Join(r.dir, "postgres", "data", "postmaster.pid"))
+		lines := strings.Split(string(text), "\n")
+		if err != nil || len(lines) < 8 || !strings.Contains(lines[7], "ready") {
+			return false
+		}
+		pid, err := strconv.Atoi(lines[0])
+		return err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil
+	})
 }
 
 func TestEndpointAwayLosesAndReordersNothing(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"frontdesk/bot"
@@ -23,8 +24,12 @@ const databaseName = "frontdesk"
 // database is an open store and the server under it, if that is ours.
 type database struct {
 	*store.Store
-	dsn    string
-	server *pglocal.Server // nil: somebody else's
+	dsn string
+
+	mu       sync.Mutex
+	server   *pglocal.Server // nil: somebody else's; guarded by mu
+	stopping context.CancelFunc
+	watching sync.WaitGroup
 }
 
 // openDatabase opens the database, starting our own where none is given. With
@@ -39,6 +44,9 @@ func openDatabase(ctx context.Context, s *Settings, log *slog.Logger, join bool)
 		if err := d.startOwn(ctx, s, join); err != nil {
 			return nil, mendable(err)
 		}
+	}
+	if d.server != nil {
+		d.watch(ctx, s, log)
 	}
 	d.Store, err = store.Open(ctx, store.Options{DSN: d.dsn, Keyring: ring, Log: log})
 	if err != nil {
@@ -58,7 +66,7 @@ func plainConnect(err error) string {
 }
 
 func (d *database) startOwn(ctx context.Context, s *Settings, join bool) error {
-	dir := filepath.Join(s.DataDir, "postgres")
+	dir := s.postgresDir()
 	if join {
 		if dsn, ok := pglocal.Join(ctx, dir, databaseName); ok {
 			d.dsn = dsn
@@ -68,7 +76,7 @@ func (d *database) startOwn(ctx context.Context, s *Settings, join bool) error {
 	if err := os.MkdirAll(s.DataDir, 0o755); err != nil { //nolint:gosec // Postgres runs as another user and passes through
 		return fmt.Errorf("make the data folder: %w; set FRONTDESK_DATA_DIR to one you may write", err)
 	}
-	server, err := pglocal.Start(ctx, pglocal.Options{Dir: dir, Settings: map[string]string{"max_connections": "200"}})
+	server, err := launch(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -90,8 +98,66 @@ func (d *database) close(ctx context.Context) {
 }
 
 func (d *database) stopOwn(ctx context.Context) {
-	if d.server != nil {
-		d.server.Stop(ctx)
+	if d.stopping != nil {
+		d.stopping()
+		d.watching.Wait()
+	}
+	if own := d.own(); own != nil {
+		own.Stop(ctx)
+	}
+}
+
+func (s *Settings) postgresDir() string { return filepath.Join(s.DataDir, "postgres") }
+
+func launch(ctx context.Context, dir string) (*pglocal.Server, error) {
+	return pglocal.Start(ctx, pglocal.Options{Dir: dir, Settings: map[string]string{"max_connections": "200"}})
+}
+
+func (d *database) own() *pglocal.Server {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.server
+}
+
+// restartPause is between two tries to start a Postgres that ended by itself.
+const restartPause = time.Second
+
+// watch starts our Postgres again whenever it ends by itself; connections come
+// back by themselves, for its address stays.
+func (d *database) watch(ctx context.Context, s *Settings, log *slog.Logger) {
+	ctx, d.stopping = context.WithCancel(context.WithoutCancel(ctx))
+	d.watching.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-d.own().Done():
+			}
+			log.ErrorContext(ctx, "Embedded Postgres ended by itself, starting it again")
+			if !d.restart(ctx, s, log) {
+				return
+			}
+		}
+	})
+}
+
+// restart tries until Postgres runs again; false: the stop came first.
+func (d *database) restart(ctx context.Context, s *Settings, log *slog.Logger) bool {
+	for {
+		server, err := launch(ctx, s.postgresDir())
+		if err == nil {
+			d.mu.Lock()
+			d.server = server
+			d.mu.Unlock()
+			log.InfoContext(ctx, "Embedded Postgres runs again")
+			return true
+		}
+		log.WarnContext(ctx, "Embedded Postgres not started yet", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(restartPause):
+		}
 	}
 }
 
