@@ -99,18 +99,19 @@ func (c *guarded) PutDevice(ctx context.Context, device *store.Device) error {
 	return nil
 }
 
-// newClient is a client over device as this package needs it; see doc.go.
-func (m *Manager) newClient(ctx context.Context, device *store.Device) *whatsmeow.Client {
-	c := whatsmeow.NewClient(device, m.waLog)
+// newClient is a client over device as this package needs it; see doc.go. way is
+// how it reaches WhatsApp, nil for the library's own.
+func (i *Instance) newClient(ctx context.Context, device *store.Device, way *http.Client) *whatsmeow.Client {
+	c := whatsmeow.NewClient(device, whatsAppLog{i.m.log, i.alive})
 	c.BackgroundEventCtx = ctx
 	c.SynchronousAck = true
 	c.EnableDecryptedEventBuffer = true
 	c.EnableAutoReconnect = false // mend does it; whatsmeow counts its tries without a lock
 	c.ManualHistorySyncDownload = true
-	c.GetClientPayload = func() *waWa6.ClientPayload { return m.version.payload(device) }
-	if m.http != nil {
+	c.GetClientPayload = func() *waWa6.ClientPayload { return i.m.version.payload(device) }
+	if way != nil {
 		for _, use := range []func(*http.Client){c.SetPreLoginHTTPClient, c.SetWebsocketHTTPClient, c.SetMediaHTTPClient} {
-			use(m.http)
+			use(way)
 		}
 	}
 	return c

@@ -3,6 +3,7 @@ package bot_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,9 +56,9 @@ type silent struct {
 	from atomic.Bool
 }
 
-func (s *silent) RenewLeases(ctx context.Context, p store.Process, ttl time.Duration) ([]store.Lease, error) {
+func (s *silent) RenewLeases(ctx context.Context, p store.Process, ttl time.Duration) (store.Holding, error) {
 	if s.from.Load() {
-		return nil, errors.New("the database does not answer")
+		return store.Holding{}, errors.New("the database does not answer")
 	}
 	return s.Store.RenewLeases(ctx, p, ttl)
 }
@@ -69,13 +70,8 @@ type deaf struct {
 	account int64
 }
 
-func (d *deaf) RenewLeases(ctx context.Context, p store.Process, ttl time.Duration) ([]store.Lease, error) {
-	held, err := d.Store.RenewLeases(ctx, p, ttl)
-	var others []store.Lease
-	for _, l := range held {
-		if l.AccountID != d.account {
-			others = append(others, l)
-		}
-	}
-	return others, err
+func (d *deaf) RenewLeases(ctx context.Context, p store.Process, ttl time.Duration) (store.Holding, error) {
+	h, err := d.Store.RenewLeases(ctx, p, ttl)
+	h.Leases = slices.DeleteFunc(h.Leases, func(l store.Lease) bool { return l.AccountID == d.account })
+	return h, err
 }

@@ -20,6 +20,16 @@ const holdTime = 10 * time.Second
 // it was read.
 var errHeldTooLong = errors.New("encryption took too long, its sessions may have changed")
 
+// errFenced refuses to store a session for an account that another process owns
+// by now.
+var errFenced = errors.New("another process speaks for the account now")
+
+// fence is the lease that sessions may be changed under.
+type fence struct {
+	account int64
+	owner   string
+}
+
 // unavailableError says that storage failed while a message was decrypted. It
 // passes for context.Canceled, the one error after which whatsmeow neither
 // acknowledges the message nor asks its sender for another copy: WhatsApp keeps
@@ -42,6 +52,7 @@ type guard struct {
 	broken atomic.Bool   // storage failed; a new connection mends it
 	breaks atomic.Int64  // times something was refused
 	broke  func()        // called at each refusal
+	fence  *fence        // nil: sessions belong to nobody else
 
 	mu    sync.Mutex
 	batch *hold            // of the message being encrypted for all its devices; guarded by mu
@@ -246,20 +257,36 @@ func (s *sessions) MigratePNToLID(ctx context.Context, pn, lid types.JID) error 
 }
 
 // flush stores sessions as whatsmeow does, but all in one statement, which is on
-// disk when it returns; so is whatever was committed before it.
+// disk when it returns; so is whatever was committed before it. A process that was
+// frozen while others took the account over stores nothing: it would put their
+// ratchets back.
 func (s *sessions) flush(ctx context.Context, changed map[string][]byte) error {
 	var addresses []string
 	var records [][]byte
 	for address, record := range changed {
 		addresses, records = append(addresses, address), append(records, record)
 	}
-	_, err := s.db.Exec(ctx, `
-		with waiting as materialized (select set_config('synchronous_commit', 'on', true))
+	var account int64
+	var owner string
+	if f := s.guard.fence; f != nil {
+		account, owner = f.account, f.owner
+	}
+	done, err := s.db.Exec(ctx, `
+		with waiting as materialized (select set_config('synchronous_commit', 'on', true)),
+		ours as (
+		  select from frontdesk.account_lease where account_id = $4 and owner = $5 and lease_until > frontdesk.clock()
+		  union all select where $4 = 0)
 		insert into whatsmeow_sessions (our_jid, their_id, session)
-		select $1, changed.address, changed.record from waiting, unnest($2::text[], $3::bytea[]) as changed (address, record)
+		select $1, changed.address, changed.record from waiting, ours, unnest($2::text[], $3::bytea[]) as changed (address, record)
 		on conflict (our_jid, their_id) do update set session = excluded.session`,
-		s.owner, addresses, records)
-	return err
+		s.owner, addresses, records, account, owner)
+	if err != nil {
+		return err
+	}
+	if n, err := done.RowsAffected(); err == nil && n == 0 && len(addresses) > 0 {
+		return errFenced
+	}
+	return nil
 }
 
 // events is whatsmeow's buffer of decrypted messages behind the guard.

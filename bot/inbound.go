@@ -17,7 +17,7 @@ import (
 // receive stores a message. Only then it is true, and only then WhatsApp hears
 // that it arrived.
 func (l *link) receive(e *waEvents.Message) bool {
-	if l.i.m.paused.Load() {
+	if l.i.m.paused.Load() || !l.i.m.own() {
 		return false
 	}
 	if l.guard.broken.Load() {

@@ -1,8 +1,10 @@
 package bot
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
@@ -23,6 +25,7 @@ const (
 	afterFault = 30 * time.Second // after WhatsApp refused or replaced the connection
 	writeTime  = 10 * time.Second // longest time for one statement of a handler
 	logoutTime = 8 * time.Second  // longest wait for WhatsApp to confirm a logout
+	awayAfter  = 5 * time.Minute  // without a connection: somebody should know
 )
 
 // Instance is one account in this process. Everything it does follows from its
@@ -39,16 +42,21 @@ type Instance struct {
 	outbox *outbox
 	usual  atomic.Int64 // the account's debounce
 
-	mu     sync.Mutex
-	link   *link     // to WhatsApp, or nil; guarded by mu
-	report report    // what the row should say; guarded by mu
-	rested time.Time // no new link before; used by step only
+	progress atomic.Int64 // WhatsApp's last sign of life in Unix milliseconds; 0: none yet
+
+	mu      sync.Mutex
+	link    *link     // to WhatsApp, or nil; guarded by mu
+	report  report    // what the row should say; guarded by mu
+	limited time.Time // new chats are refused until then; guarded by mu
+	rested  time.Time // no new link before; used by step only
+	alerted bool      // somebody knows that it is away; used by step only
 }
 
 // report is a status to be written to the account's row.
 type report struct {
 	status  store.Status
 	cause   string
+	since   time.Time
 	written bool
 }
 
@@ -96,6 +104,9 @@ func (i *Instance) step(ctx context.Context) time.Duration {
 		return i.stumble(ctx, "read the account", err)
 	}
 	i.usual.Store(int64(a.Debounce()))
+	if err := i.readRestriction(ctx, a); err != nil {
+		return i.stumble(ctx, "read the account's restriction", err)
+	}
 	var next time.Duration
 	switch {
 	case a.Wanted == store.WantLogout || a.Wanted == store.WantDelete:
@@ -108,10 +119,31 @@ func (i *Instance) step(ctx context.Context) time.Duration {
 	if err == nil {
 		err = i.writeStatus(ctx)
 	}
+	if err == nil {
+		err = i.alertAway(ctx, a)
+	}
 	if err != nil {
 		return i.stumble(ctx, "look after the account", err)
 	}
 	return next
+}
+
+// alive notes a sign of life from WhatsApp.
+func (i *Instance) alive() { i.progress.Store(time.Now().UnixMilli()) }
+
+// alertAway tells people, once, that an account has been without a connection
+// for long; the next connection resolves it.
+func (i *Instance) alertAway(ctx context.Context, a store.Account) error {
+	i.mu.Lock()
+	r := i.report
+	i.mu.Unlock()
+	away := r.status == store.StatusConnecting || r.status == store.StatusReconnecting
+	if !away || time.Since(r.since) < awayAfter || i.alerted {
+		i.alerted = i.alerted && away
+		return nil
+	}
+	i.alerted = true
+	return i.m.store.RaiseAlert(ctx, i.id, "account_away", fmt.Sprintf("%s has been without a connection to WhatsApp for %v: %s", a.Name, awayAfter, r.cause))
 }
 
 func (i *Instance) stumble(ctx context.Context, what string, err error) time.Duration {
@@ -126,13 +158,26 @@ func (i *Instance) stumble(ctx context.Context, what string, err error) time.Dur
 func (i *Instance) keepLinked(ctx context.Context, a store.Account) (time.Duration, error) {
 	l := i.current()
 	if l == nil {
-		if wait := time.Until(i.rested); wait > 0 {
-			return wait, nil
+		wait := time.Until(i.rested)
+		if a.Restriction == store.Banned {
+			i.say(store.StatusRestricted, banned(*a.RestrictedUntil))
+			wait = max(wait, time.Until(*a.RestrictedUntil))
+		}
+		if wait > 0 {
+			return min(wait, lookAgain), nil
 		}
 		return i.connect(ctx, a)
 	}
 	if end := l.ending(); end != nil {
 		return i.settle(ctx, a, end)
+	}
+	if !bytes.Equal(l.proxy, a.Proxy) {
+		i.drop()
+		i.say(store.StatusReconnecting, "The way to WhatsApp was changed")
+		return 0, nil
+	}
+	if l.online.Load() {
+		i.sayOnline()
 	}
 	return i.mend(ctx, l), nil
 }
@@ -147,16 +192,22 @@ func (i *Instance) settle(ctx context.Context, a store.Account, e *ending) (time
 		}
 		return lookAgain, i.m.store.ClearIdentity(ctx, i.id)
 	}
-	if e.outdated {
-		i.m.version.refresh(ctx)
+	rest := e.rest
+	if e.outdated && i.m.version.refresh(ctx) {
+		rest = soon // there is a newer version: show that one
 	}
-	i.rested = time.Now().Add(e.rest)
-	return e.rest, nil
+	if !e.banned.IsZero() {
+		if err := i.m.store.Restrict(ctx, i.id, store.Banned, e.banned); err != nil {
+			return 0, err
+		}
+	}
+	i.rested = time.Now().Add(rest)
+	return rest, nil
 }
 
 // connect opens the link of a paired account.
 func (i *Instance) connect(ctx context.Context, a store.Account) (time.Duration, error) {
-	l := newLink(i)
+	l := newLink(i, a)
 	device, err := i.m.devices.open(ctx, *a.JID, l.guard)
 	if err != nil {
 		l.close()
@@ -171,7 +222,7 @@ func (i *Instance) connect(ctx context.Context, a store.Account) (time.Duration,
 	if i.status() != store.StatusReconnecting && a.Status != store.StatusReconnecting {
 		i.say(store.StatusConnecting, "")
 	}
-	if err := i.use(l, device); err != nil { //nolint:contextcheck // a link outlives the step that opens it
+	if err := i.use(l, a, device); err != nil { //nolint:contextcheck // a link outlives the step that opens it
 		i.say(store.StatusFailed, "WhatsApp could not be reached: "+plain(err))
 		i.rested = time.Now().Add(afterFault)
 		return afterFault, nil
@@ -282,7 +333,11 @@ func (i *Instance) say(status store.Status, cause string) {
 	i.mu.Lock()
 	changed := i.report.status != status || i.report.cause != cause
 	if changed {
-		i.report = report{status: status, cause: cause}
+		since := i.report.since
+		if i.report.status != status {
+			since = time.Now()
+		}
+		i.report = report{status: status, cause: cause, since: since}
 	}
 	i.mu.Unlock()
 	if changed {
@@ -307,7 +362,7 @@ func (i *Instance) writeStatus(ctx context.Context) error {
 	if r.status == "" || r.written {
 		return nil
 	}
-	if err := i.m.store.SetStatus(ctx, i.id, r.status, r.cause); err != nil {
+	if err := i.m.store.SetStatus(ctx, i.id, i.m.process.ID, r.status, r.cause); err != nil {
 		return err
 	}
 	i.mu.Lock()

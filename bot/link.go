@@ -24,6 +24,7 @@ type link struct {
 	i       *Instance
 	client  *whatsmeow.Client
 	guard   *guard
+	proxy   []byte          // of the account when the link was made, sealed
 	ctx     context.Context //nolint:containedctx // the life of the link
 	cancel  context.CancelFunc
 	unbind  func() bool // forgets the instance's end
@@ -38,6 +39,8 @@ type link struct {
 	ended   *ending   // why it cannot go on, or nil; guarded by mu
 	codes   []string  // to scan, the next first; guarded by mu
 	expires time.Time // of the code that was offered last; used by step only
+	typing  typing    // of a code on the phone; used by step only
+	passkey passkey   // asked for by the phone
 
 	handling sync.RWMutex // held for reading by every event being handled
 	closed   bool         // guarded by handling
@@ -48,12 +51,13 @@ type ending struct {
 	status   store.Status
 	cause    string
 	rest     time.Duration // until a next try
+	banned   time.Time     // no connection before; zero: there is no ban
 	unlinked bool          // the phone is no longer linked
 	outdated bool          // WhatsApp wants a newer client
 }
 
-func newLink(i *Instance) *link {
-	l := &link{i: i}
+func newLink(i *Instance, a store.Account) *link {
+	l := &link{i: i, proxy: a.Proxy}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(i.ctx))
 	l.unbind = context.AfterFunc(i.ctx, func() {
 		if !l.online.Load() {
@@ -61,12 +65,18 @@ func newLink(i *Instance) *link {
 		}
 	})
 	l.guard = newGuard(func() { poke(i.wake) })
+	l.guard.fence = &fence{account: i.id, owner: i.m.process.ID}
 	return l
 }
 
 // use connects l over device and makes it the instance's link.
-func (i *Instance) use(l *link, device *waStore.Device) error {
-	l.client = i.m.newClient(l.ctx, device)
+func (i *Instance) use(l *link, a store.Account, device *waStore.Device) error {
+	way, err := i.m.way(a)
+	if err != nil {
+		l.close()
+		return err
+	}
+	l.client = i.newClient(l.ctx, device, way)
 	greeting := l.client.GetClientPayload
 	l.client.GetClientPayload = func() *waWa6.ClientPayload {
 		l.guard.broken.Store(false) // a new connection: what was refused comes again, in order
@@ -178,17 +188,26 @@ func (l *link) turn(event any) {
 	case *waEvents.Disconnected:
 		l.disconnected()
 	case *waEvents.KeepAliveTimeout:
-		l.i.say(store.StatusReconnecting, "WhatsApp does not answer")
-		if time.Since(e.LastSuccess) > whatsmeow.KeepAliveMaxFailTime {
+		l.i.say(store.StatusReconnecting, "The connection is open, but WhatsApp does not answer on it")
+		if e.ErrorCount >= mostSilence {
 			l.client.ResetConnection()
 		}
+	case *waEvents.NotifyAccountReachoutTimelock:
+		l.timelock(e)
+	case *waEvents.PairPasskeyRequest:
+		l.askPasskey(e)
+	case *waEvents.PairPasskeyConfirmation:
+		l.confirmPasskey(e)
+	case *waEvents.PairPasskeyError:
+		l.pairingProblem("The passkey was not accepted: " + plain(e.Error))
 	case *waEvents.LoggedOut:
 		l.end(ending{status: store.StatusLoggedOut, cause: "The phone or WhatsApp ended the link; scan again", unlinked: true})
 	case *waEvents.StreamReplaced:
+		poke(l.i.m.kick) // another process of ours may own the account by now
 		l.end(ending{status: store.StatusReconnecting, cause: "Another program used this linked device", rest: afterFault})
 	case *waEvents.TemporaryBan:
 		until := time.Now().Add(e.Expire)
-		l.end(ending{status: store.StatusRestricted, cause: "WhatsApp restricts this account until " + until.UTC().Format(time.RFC1123), rest: e.Expire})
+		l.end(ending{status: store.StatusRestricted, cause: banned(until), rest: e.Expire, banned: until})
 	case *waEvents.ClientOutdated:
 		l.end(ending{status: store.StatusOutdated, cause: "WhatsApp wants a newer client; upgrade frontdesk if this stays", rest: afterFault, outdated: true})
 	case *waEvents.ConnectFailure:
@@ -196,10 +215,27 @@ func (l *link) turn(event any) {
 	}
 }
 
+// mostSilence is how many keepalives in a row WhatsApp may leave unanswered, one
+// every 20 to 30 s, before the connection is opened anew.
+const mostSilence = 2
+
 func (l *link) connected() {
 	l.online.Store(true)
-	l.i.say(store.StatusConnected, "")
+	l.i.sayOnline()
 	poke(l.i.outbox.ready)
+}
+
+// timelock is told whether WhatsApp lets the account begin chats.
+func (l *link) timelock(e *waEvents.NotifyAccountReachoutTimelock) {
+	ctx, cancel := context.WithTimeout(l.ctx, writeTime)
+	defer cancel()
+	set := func() error { return l.i.unlimit(ctx) }
+	if e.IsActive {
+		set = func() error { return l.i.limit(ctx, e.TimeEnforcementEnds.Time) }
+	}
+	if err := set(); err != nil {
+		l.i.m.log.WarnContext(ctx, "Restriction of the account not written", slog.Int64("account", l.i.id), slog.Any("error", err))
+	}
 }
 
 func (l *link) disconnected() {

@@ -18,7 +18,10 @@ var (
 
 // whatsAppLog routes whatsmeow's lines into slog, without addresses and names.
 // Its debug lines are dropped: they hold whole stanzas.
-type whatsAppLog struct{ log *slog.Logger }
+type whatsAppLog struct {
+	log   *slog.Logger
+	alive func() // called with every stanza that WhatsApp sends; nil: nobody asks
+}
 
 func (w whatsAppLog) Errorf(format string, args ...any) {
 	w.log.Warn("WhatsApp library", said(format, args))
@@ -31,8 +34,20 @@ func (w whatsAppLog) Warnf(format string, args ...any) {
 func (w whatsAppLog) Infof(format string, args ...any) {
 	w.log.Debug("WhatsApp library", said(format, args))
 }
-func (whatsAppLog) Debugf(string, ...any)     {}
-func (w whatsAppLog) Sub(string) waLog.Logger { return w }
+func (whatsAppLog) Debugf(string, ...any) {}
+
+// Sub is the logger of a part of the library. The part "Recv" names every stanza
+// it receives, and that is the sign of life that accounts are judged by.
+func (w whatsAppLog) Sub(part string) waLog.Logger {
+	if part == "Recv" && w.alive != nil {
+		return pulse{w}
+	}
+	return w
+}
+
+type pulse struct{ whatsAppLog }
+
+func (p pulse) Debugf(string, ...any) { p.alive() }
 
 func said(format string, args []any) slog.Attr {
 	line := names.ReplaceAllString(fmt.Sprintf(format, args...), `$1="…"`)

@@ -22,14 +22,16 @@ const (
 	usualLease  = 12 * time.Second // how long a lease lasts; renewed four times in that time
 	sweepEvery  = 5 * time.Second
 	sweepLimit  = 1000
-	startEvery  = 20 * time.Millisecond // accounts are connected one after another
+	startEvery  = 12 * time.Millisecond // accounts are connected one after another
+	noteEvery   = 30 * time.Second      // signs of life are written down
 	topicSends  = "send"
 	topicOfRows = "account"
+	topicLeases = "lease"
 )
 
 // records is what the manager reads and writes. *store.Store is the real one.
 type records interface {
-	RenewLeases(ctx context.Context, p store.Process, ttl time.Duration) ([]store.Lease, error)
+	RenewLeases(ctx context.Context, p store.Process, ttl time.Duration) (store.Holding, error)
 	ReleaseLease(ctx context.Context, p store.Process, accounts []int64) error
 	LeaveProcess(ctx context.Context, p store.Process) error
 	Listen(ctx context.Context, heard func(store.Bell))
@@ -38,12 +40,21 @@ type records interface {
 	SetSetting(ctx context.Context, name, value string) error
 
 	Account(ctx context.Context, id int64) (store.Account, error)
-	SetStatus(ctx context.Context, id int64, status store.Status, cause string) error
+	SetStatus(ctx context.Context, id int64, owner string, status store.Status, cause string) error
+	Restrict(ctx context.Context, id int64, r store.Restriction, until time.Time) error
+	NoteProgress(ctx context.Context, seen map[int64]time.Time) error
+	RaiseAlert(ctx context.Context, account int64, kind, says string) error
 	SetIdentity(ctx context.Context, id int64, jid, phone, lid string) error
 	ClearIdentity(ctx context.Context, id int64) error
 	DeleteAccount(ctx context.Context, id int64) error
-	PairingWanted(ctx context.Context, account int64) (bool, error)
+
+	OpenProxy(a store.Account) (string, error)
+	PairingNow(ctx context.Context, account int64) (store.Pairing, error)
 	OfferPairing(ctx context.Context, account int64, code string, d time.Duration) error
+	OfferTypedCode(ctx context.Context, account int64, code string, d time.Duration) error
+	PairingProblem(ctx context.Context, account int64, problem string) error
+	AskPasskey(ctx context.Context, account int64, request []byte) error
+	ShowPasskeyCode(ctx context.Context, account int64, code string) error
 	EndPairing(ctx context.Context, account int64) error
 
 	ResolveContact(ctx context.Context, phone, lid, name string) (int64, error)
@@ -105,7 +116,10 @@ type Manager struct {
 
 	mu        sync.Mutex
 	instances map[int64]*Instance // by account; guarded by mu
-	renewed   time.Time           // when the leases were last asked for with success; used by keepLeases only
+	starts    time.Time           // when the next account may connect; guarded by mu
+
+	renewed atomic.Pointer[time.Time] // when the leases were last asked for with success
+	next    time.Duration             // until another process's lease may expire; used by keepLeases only
 }
 
 // New returns a manager that holds nothing yet; see Start.
@@ -129,7 +143,7 @@ func New(o Options) *Manager {
 	if m.lease <= 0 {
 		m.lease = usualLease
 	}
-	m.waLog = whatsAppLog{m.log}
+	m.waLog = whatsAppLog{log: m.log}
 	m.devices = newDevices(o.DB, m.waLog)
 	m.version = &version{store: o.Store, http: o.HTTP, log: m.log}
 	return m
@@ -149,6 +163,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	}
 	m.running.Go(func() { m.version.refresh(working) })
 	m.running.Go(func() { m.keepLeases(working) })
+	m.running.Go(func() { m.noteProgress(working) })
 	m.running.Go(func() { m.sweep(working) })
 	m.running.Go(func() { m.store.Listen(working, m.heard) })
 	return nil
@@ -175,10 +190,7 @@ func (m *Manager) close(ctx context.Context) error {
 	m.running.Wait()
 	held := m.Held()
 	m.release(held)
-	err := m.store.ReleaseLease(ctx, m.process, held)
-	if err == nil {
-		err = m.store.LeaveProcess(ctx, m.process)
-	}
+	err := m.store.LeaveProcess(ctx, m.process)
 	m.log.InfoContext(ctx, "WhatsApp service stopped")
 	return err
 }
@@ -230,11 +242,15 @@ func (m *Manager) instance(account int64) *Instance {
 // heard is told which account has changed; the empty bell means any.
 func (m *Manager) heard(b store.Bell) {
 	m.bell(b)
-	if b.Topic != "" && b.Topic != topicOfRows && b.Topic != topicSends {
-		return
-	}
-	if b.Topic == topicSends {
+	switch b.Topic {
+	case topicSends:
 		m.sweepAccounts(m.working, []int64{b.ID})
+		return
+	case topicLeases:
+		poke(m.kick)
+		return
+	case "", topicOfRows:
+	default:
 		return
 	}
 	poke(m.kick)
@@ -272,42 +288,69 @@ func (m *Manager) sweepAccounts(ctx context.Context, accounts []int64) {
 }
 
 // keepLeases renews the leases until ctx ends. A process that could not for three
-// quarters of their time lets go of everything before others may take it.
+// quarters of their time lets go of everything before others may take it; so does
+// one that was frozen meanwhile, before it does anything else.
 func (m *Manager) keepLeases(ctx context.Context) {
-	tick := time.NewTicker(m.lease / 4)
-	defer tick.Stop()
+	wait := m.lease / 4
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(wait):
 		case <-m.kick:
 		}
-		err := m.renew(ctx)
-		if err == nil || ctx.Err() != nil {
-			continue
-		}
-		m.log.WarnContext(ctx, "Account leases not renewed", slog.Any("error", err))
-		if held := m.Held(); len(held) > 0 && time.Since(m.renewed) > m.lease*3/4 {
-			m.log.ErrorContext(ctx, "Account leases lost, disconnecting until the database answers", slog.Int("accounts", len(held)))
-			m.release(held)
+		m.fence(ctx)
+		wait = m.lease / 4
+		switch err := m.renew(ctx); {
+		case err != nil && ctx.Err() == nil:
+			m.log.WarnContext(ctx, "Account leases not renewed", slog.Any("error", err))
+			m.fence(ctx)
+			wait = soon
+		case m.next > 0:
+			wait = min(wait, m.next+10*time.Millisecond) // a moment after it has expired
 		}
 	}
 }
 
+// own says whether this process may act for its accounts: it has renewed their
+// leases within three quarters of their time.
+func (m *Manager) own() bool { return m.ownFor() > 0 }
+
+func (m *Manager) ownFor() time.Duration {
+	renewed := m.renewed.Load()
+	if renewed == nil {
+		return 0
+	}
+	return m.lease*3/4 - time.Since(*renewed)
+}
+
+// fence disconnects everything once this process may not act any more.
+func (m *Manager) fence(ctx context.Context) {
+	held := m.Held()
+	if m.own() || len(held) == 0 {
+		return
+	}
+	m.log.ErrorContext(ctx, "Account leases lost, disconnecting until the database answers", slog.Int("accounts", len(held)))
+	m.release(held)
+}
+
 // renew asks for the leases of this process, starts what it won and stops what
-// it lost.
+// it lost. It takes no longer than the leases allow.
 func (m *Manager) renew(ctx context.Context) error {
-	asked := time.Now()
-	asking, cancel := context.WithTimeout(ctx, m.lease/4)
+	asked, patience := time.Now(), m.lease/4
+	if left := m.ownFor(); left > 0 {
+		patience = min(patience, left)
+	}
+	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	leases, err := m.store.RenewLeases(asking, m.process, m.lease)
+	h, err := m.store.RenewLeases(asking, m.process, m.lease)
 	if err != nil {
 		return err
 	}
-	m.renewed = asked
+	m.renewed.Store(&asked)
+	m.next = h.Next
 	held := map[int64]bool{}
-	for _, l := range leases {
+	for _, l := range h.Leases {
 		held[l.AccountID] = true
 		m.hold(ctx, l.AccountID)
 	}
@@ -315,16 +358,44 @@ func (m *Manager) renew(ctx context.Context) error {
 	return nil
 }
 
-// hold starts the instance of an account unless it runs.
+// hold starts the instance of an account unless it runs. Accounts connect one
+// after another.
 func (m *Manager) hold(ctx context.Context, account int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.instances[account] != nil || ctx.Err() != nil {
 		return
 	}
-	i := newInstance(ctx, m, account, time.Duration(len(m.instances))*startEvery)
+	now := time.Now()
+	if m.starts.Before(now) {
+		m.starts = now
+	}
+	i := newInstance(ctx, m, account, m.starts.Sub(now))
+	m.starts = m.starts.Add(startEvery)
 	m.instances[account] = i
 	go i.run()
+}
+
+// noteProgress writes down when WhatsApp last gave each account a sign of life.
+func (m *Manager) noteProgress(ctx context.Context) {
+	tick := time.NewTicker(noteEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		seen := map[int64]time.Time{}
+		for _, account := range m.Held() {
+			if i := m.instance(account); i != nil && i.progress.Load() != 0 {
+				seen[account] = time.UnixMilli(i.progress.Load())
+			}
+		}
+		if err := m.store.NoteProgress(ctx, seen); err != nil && ctx.Err() == nil {
+			m.log.DebugContext(ctx, "Signs of life not written down", slog.Any("error", err))
+		}
+	}
 }
 
 // giveBack closes what this process should not hold, and says so to the others.
@@ -344,7 +415,7 @@ func (m *Manager) giveBack(ctx context.Context, accounts []int64) {
 func (m *Manager) noteStopped(ctx context.Context, account int64) {
 	a, err := m.store.Account(ctx, account)
 	if err == nil && a.Wanted == store.WantStop {
-		err = m.store.SetStatus(ctx, account, store.StatusStopped, "")
+		err = m.store.SetStatus(ctx, account, "", store.StatusStopped, "")
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		m.log.WarnContext(ctx, "Account status not written", slog.Int64("account", account), slog.Any("error", err))

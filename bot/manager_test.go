@@ -28,7 +28,7 @@ func TestPhoneLinksAnAccountByScanningItsCode(t *testing.T) {
 	if a.Phone == nil || *a.Phone != desk || a.LID == nil {
 		t.Fatalf("the account does not know its phone and LID: %v, %v", a.Phone, a.LID)
 	}
-	if wanted, err := w.store.PairingWanted(t.Context(), account); err != nil || !w.wa.Phone(desk).Connected() {
+	if wanted, err := w.store.PairingNow(t.Context(), account); err == nil || !w.wa.Phone(desk).Connected() {
 		t.Fatalf("connected: %v, wanted: %v, %v", w.wa.Phone(desk).Connected(), wanted, err)
 	}
 }

@@ -105,7 +105,7 @@ var errOffline = errors.New("the account is not connected")
 // queued; more, that another one waits.
 func (o *outbox) sendNext(ctx context.Context, conversation int64) (more bool, err error) {
 	l := o.i.current()
-	if l == nil || !l.online.Load() {
+	if l == nil || !l.online.Load() || !o.i.m.own() {
 		return false, errOffline
 	}
 	bubble, err := o.i.m.store.Claim(ctx, conversation, o.i.m.process)
@@ -162,7 +162,7 @@ func uncertain(err error) bool {
 	var cut *whatsmeow.DisconnectedError
 	for _, target := range []error{
 		whatsmeow.ErrMessageTimedOut, whatsmeow.ErrNotConnected, whatsmeow.ErrIQTimedOut, whatsmeow.ErrIQDisconnected,
-		context.Canceled, context.DeadlineExceeded, errHeldTooLong,
+		context.Canceled, context.DeadlineExceeded, errHeldTooLong, errFenced,
 	} {
 		if errors.Is(err, target) {
 			return true

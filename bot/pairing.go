@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -19,35 +20,41 @@ const (
 
 // keepPairing offers codes while somebody waits for one.
 func (i *Instance) keepPairing(ctx context.Context, a store.Account) (time.Duration, error) {
-	wanted, err := i.m.store.PairingWanted(ctx, i.id)
+	wanted, err := i.m.store.PairingNow(ctx, i.id)
+	if errors.Is(err, store.ErrNotFound) {
+		i.endPairing(a)
+		return lookAgain, nil
+	}
 	if err != nil {
 		return 0, err
-	}
-	if !wanted {
-		i.endPairing(a)
-		return lookAgain, i.m.store.EndPairing(ctx, i.id)
 	}
 	l := i.current()
 	if l == nil {
 		if wait := time.Until(i.rested); wait > 0 {
 			return wait, nil
 		}
-		return i.beginPairing() //nolint:contextcheck // a link outlives the step that opens it
+		return i.beginPairing(a) //nolint:contextcheck // a link outlives the step that opens it
 	}
 	if e := l.ending(); e != nil {
 		i.drop()
 		i.say(e.status, e.cause)
 		i.rested = time.Now().Add(e.rest)
-		return e.rest, nil
+		return e.rest, i.m.store.PairingProblem(ctx, i.id, e.cause)
+	}
+	if err := i.answerPasskey(ctx, l, wanted); err != nil {
+		return 0, err
+	}
+	if err := i.showTypedCode(ctx, l, wanted); err != nil {
+		return 0, err
 	}
 	return i.showCode(ctx, l)
 }
 
 // beginPairing connects a device that is linked to no phone yet.
-func (i *Instance) beginPairing() (time.Duration, error) {
+func (i *Instance) beginPairing(a store.Account) (time.Duration, error) {
 	i.say(store.StatusPairing, "")
-	l := newLink(i)
-	if err := i.use(l, i.m.devices.fresh(l.guard)); err != nil {
+	l := newLink(i, a)
+	if err := i.use(l, a, i.m.devices.fresh(l.guard)); err != nil {
 		i.say(store.StatusPairing, "WhatsApp could not be reached; trying again")
 		i.rested = time.Now().Add(5 * soon)
 		i.m.log.Warn("WhatsApp could not be reached for pairing", slog.Int64("account", i.id), slog.String("error", plain(err)))
@@ -92,6 +99,13 @@ func (l *link) offer(codes []string) {
 	l.codes = codes
 	l.mu.Unlock()
 	poke(l.i.wake)
+}
+
+// offered says whether the connection has come as far as having codes.
+func (l *link) offered() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.codes) > 0 || !l.expires.IsZero()
 }
 
 // next takes the next code; first says that it is the first of the connection.

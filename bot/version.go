@@ -49,29 +49,31 @@ func (v *version) remembered(ctx context.Context) error {
 	return nil
 }
 
-// refresh asks WhatsApp for the current client version. Failing is no error:
-// the last one stays.
-func (v *version) refresh(ctx context.Context) {
+// refresh asks WhatsApp for the current client version and says whether it is a
+// newer one. Failing is no error: the last one stays.
+func (v *version) refresh(ctx context.Context) (newer bool) {
 	ctx, cancel := context.WithTimeout(ctx, versionFetch)
 	defer cancel()
 	latest, err := whatsmeow.GetLatestVersion(ctx, v.http)
 	if err != nil {
 		v.log.DebugContext(ctx, "WhatsApp client version unknown, the last one stays", slog.Any("error", err))
-		return
+		return false
 	}
-	v.set(*latest)
+	newer = v.set(*latest)
 	if err := v.store.SetSetting(ctx, versionSetting, latest.String()); err != nil {
 		v.log.WarnContext(ctx, "WhatsApp client version not remembered", slog.Any("error", err))
 	}
+	return newer
 }
 
 // set never goes back: the library may know a newer one than WhatsApp's page.
-func (v *version) set(new store.WAVersionContainer) {
+func (v *version) set(new store.WAVersionContainer) (newer bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if store.GetWAVersion().LessThan(new) {
+	if newer = store.GetWAVersion().LessThan(new); newer {
 		store.SetWAVersion(new)
 	}
+	return newer
 }
 
 // String is the version of this moment.

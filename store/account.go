@@ -63,6 +63,13 @@ type Account struct {
 	Fallback     string
 	FallbackText string
 	CreatedAt    time.Time
+
+	ProgressAt      *time.Time // WhatsApp's last sign of life
+	Restriction     Restriction
+	RestrictedUntil *time.Time
+	Proxy           []byte `json:"-"` // sealed; OpenProxy opens it
+	ProxyHint       string // the proxy without its password; "": none
+	CallText        string // the answer to calls, which are rejected then
 }
 
 // Paired says whether a phone is linked.
@@ -71,8 +78,15 @@ func (a Account) Paired() bool { return a.JID != nil }
 // Debounce is how long a customer's message waits for a next one.
 func (a Account) Debounce() time.Duration { return time.Duration(a.DebounceMs) * time.Millisecond }
 
-const accountColumns = `id, kind, name, wanted, jid, phone, lid, status, status_cause, status_since, paused, persona,
-	debounce_ms, presence, fallback, fallback_text, created_at`
+// accountColumns read an account. One that is meant to be connected but that no
+// process holds says so, whatever its last process wrote.
+const accountColumns = `id, kind, name, wanted, jid, phone, lid, status_since, paused, persona,
+	debounce_ms, presence, fallback, fallback_text, created_at, progress_at, restriction, restricted_until, proxy, proxy_hint, call_text,
+	case when ` + orphaned + ` then 'reconnecting' else status end as status,
+	case when ` + orphaned + ` then 'Waiting for a place: no process holds this account at the moment' else status_cause end as status_cause`
+
+const orphaned = `status in ('connected', 'connecting', 'reconnecting', 'pairing') and wanted = 'run' and not exists (
+	select from account_lease l where l.account_id = account.id and l.lease_until > clock())`
 
 // LimitError refuses an account beyond the limit (L1).
 type LimitError struct{ Limit int }
@@ -144,6 +158,7 @@ type AccountChange struct {
 	Presence     *bool
 	Fallback     *string
 	FallbackText *string
+	CallText     *string
 }
 
 // ChangeAccount changes the given fields.
@@ -156,11 +171,12 @@ func (s *Store) ChangeAccount(ctx context.Context, id int64, c AccountChange) (A
 		  debounce_ms = coalesce(@debounce, debounce_ms),
 		  presence = coalesce(@presence, presence),
 		  fallback = coalesce(@fallback, fallback),
-		  fallback_text = coalesce(@text, fallback_text)
+		  fallback_text = coalesce(@text, fallback_text),
+		  call_text = coalesce(@call, call_text)
 		where id = @id
 		returning `+accountColumns, pgx.NamedArgs{
 		"id": id, "name": c.Name, "paused": c.Paused, "persona": c.Persona, "debounce": c.DebounceMs,
-		"presence": c.Presence, "fallback": c.Fallback, "text": c.FallbackText,
+		"presence": c.Presence, "fallback": c.Fallback, "text": c.FallbackText, "call": c.CallText,
 	})
 }
 
@@ -186,17 +202,6 @@ func (s *Store) Want(ctx context.Context, id int64, w Wanted, perProcess int) er
 	})
 }
 
-// SetStatus records what an account is doing and why; the same status again
-// keeps its beginning.
-func (s *Store) SetStatus(ctx context.Context, id int64, status Status, cause string) error {
-	_, err := s.pool.Exec(ctx, `
-		update account set status = @status, status_cause = @cause,
-		  status_since = case when status = @status then status_since else clock() end
-		where id = @id and (status, status_cause) is distinct from (@status, @cause)`,
-		pgx.NamedArgs{"id": id, "status": status, "cause": cause})
-	return err
-}
-
 // ErrPairedElsewhere says that the scanned phone already runs as another account.
 var ErrPairedElsewhere = errors.New("this phone is already linked to another account here")
 
@@ -215,7 +220,7 @@ func (s *Store) SetIdentity(ctx context.Context, id int64, jid, phone, lid strin
 // ClearIdentity forgets the linked phone; conversations stay.
 func (s *Store) ClearIdentity(ctx context.Context, id int64) error {
 	_, err := s.pool.Exec(ctx, `
-		update account set jid = null, wanted = case wanted when 'logout' then 'run' else wanted end where id = @id`,
+		update account set jid = null, restriction = '', restricted_until = null, wanted = case wanted when 'logout' then 'run' else wanted end where id = @id`,
 		pgx.NamedArgs{"id": id})
 	return err
 }
@@ -224,49 +229,5 @@ func (s *Store) ClearIdentity(ctx context.Context, id int64) error {
 // it, after the socket is closed.
 func (s *Store) DeleteAccount(ctx context.Context, id int64) error {
 	_, err := s.pool.Exec(ctx, `delete from account where id = @id`, pgx.NamedArgs{"id": id})
-	return err
-}
-
-// Pairing is what a person needs to link an account. Code is empty until the
-// account's owner has one.
-type Pairing struct {
-	Code        string
-	ExpiresAt   time.Time
-	Renewals    int
-	WantedUntil time.Time
-	Fresh       bool // the code can be scanned now
-}
-
-// WantPairing asks the account's owner for codes during the next d, and returns
-// the code of this moment, if there is one.
-func (s *Store) WantPairing(ctx context.Context, account int64, d time.Duration) (Pairing, error) {
-	return one[Pairing](ctx, s.pool, `
-		insert into pairing (account_id, wanted_until) values (@account, clock() + @wait::interval)
-		on conflict (account_id) do update set wanted_until = excluded.wanted_until
-		returning code, case when expires_at = '-infinity' then clock() else expires_at end as expires_at,
-		  renewals, wanted_until, expires_at > clock() as fresh`,
-		pgx.NamedArgs{"account": account, "wait": d})
-}
-
-// PairingWanted says whether somebody still waits for a code of account.
-func (s *Store) PairingWanted(ctx context.Context, account int64) (bool, error) {
-	var wanted bool
-	err := s.pool.QueryRow(ctx, `
-		select exists (select from pairing where account_id = @account and wanted_until > clock())`,
-		pgx.NamedArgs{"account": account}).Scan(&wanted)
-	return wanted, err
-}
-
-// OfferPairing publishes a code to scan, good for the next d.
-func (s *Store) OfferPairing(ctx context.Context, account int64, code string, d time.Duration) error {
-	_, err := s.pool.Exec(ctx, `
-		update pairing set code = @code, expires_at = clock() + @valid::interval, renewals = renewals + 1 where account_id = @account`,
-		pgx.NamedArgs{"account": account, "code": code, "valid": d})
-	return err
-}
-
-// EndPairing withdraws the code.
-func (s *Store) EndPairing(ctx context.Context, account int64) error {
-	_, err := s.pool.Exec(ctx, `delete from pairing where account_id = @account`, pgx.NamedArgs{"account": account})
 	return err
 }

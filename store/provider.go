@@ -230,40 +230,6 @@ func (s *Store) ProviderKey(p Provider) (string, error) {
 	return string(key), err
 }
 
-// RotateKeys seals every provider key anew with the keyring's first key, all or
-// none, and says how many there were.
-func (s *Store) RotateKeys(ctx context.Context) (int, error) {
-	type sealed struct {
-		ID     int64
-		APIKey []byte `db:"api_key"`
-	}
-	rotated := 0
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		rows, err := many[sealed](ctx, tx, `
-			select id, api_key from provider where api_key is not null order by id for update`, nil)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			key, err := s.ProviderKey(Provider{ID: row.ID, APIKey: row.APIKey})
-			if err != nil {
-				return fmt.Errorf("open the key of provider %d: %w", row.ID, err)
-			}
-			again, err := s.sealProviderKey(row.ID, key)
-			if err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, `update provider set api_key = @sealed where id = @id`,
-				pgx.NamedArgs{"id": row.ID, "sealed": again}); err != nil {
-				return err
-			}
-		}
-		rotated = len(rows)
-		return nil
-	})
-	return rotated, err
-}
-
 // DisableProvider pauses a provider that will not answer until somebody acts:
 // for first, then twice as long each time in a row, at most for longest. While
 // a pause lasts, it is not prolonged.

@@ -108,6 +108,7 @@ type changedAccount struct {
 		Presence     *bool   `json:"presence,omitempty"`
 		Fallback     *string `json:"fallback,omitempty" enum:"silent,text,later,handoff"`
 		FallbackText *string `json:"fallback_text,omitempty" maxLength:"2000"`
+		CallText     *string `json:"call_text,omitempty" maxLength:"1000" doc:"Calls are rejected and answered with this text; empty: they ring"`
 	}
 }
 

@@ -33,7 +33,7 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	c.add("AI service", 200*time.Millisecond, w.ai.Close)
 
 	w.manager = bot.New(bot.Options{
-		Store: d.Store, DB: d.WhatsApp(), Process: store.Process{ID: processID(kind), Kind: kind, Cap: s.Limits.Accounts},
+		Store: d.Store, DB: d.WhatsApp(), Process: thisProcess(kind, s),
 		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce,
 		Bell:     w.heard,
 		Received: func(account, conversation int64, wait time.Duration) { w.turns.Wake(account, conversation, wait) },
@@ -60,13 +60,15 @@ func (w *worker) heard(b store.Bell) {
 	}
 }
 
-// processID names this process among all that share the database.
-func processID(kind string) string {
+// thisProcess is what the others see of this process.
+func thisProcess(kind string, s *Settings) store.Process {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	return host + "/" + kind + "/" + store.NewMessageID()[4:]
+	return store.Process{
+		ID: host + "/" + kind + "/" + store.NewMessageID()[4:], Kind: kind, Cap: s.Limits.Accounts, Host: host, Version: version(),
+	}
 }
 
 // queueNotes rings for the owner of an account when something is queued for it,
