@@ -362,7 +362,7 @@ func (i *Instance) writeStatus(ctx context.Context) error {
 	if r.status == "" || r.written {
 		return nil
 	}
-	if err := i.m.store.SetStatus(ctx, i.id, i.m.process.ID, r.status, r.cause); err != nil {
+	if err := i.published(i.m.store.SetStatus(ctx, i.id, i.m.process.ID, r.status, r.cause)); err != nil {
 		return err
 	}
 	i.mu.Lock()
@@ -371,6 +371,15 @@ func (i *Instance) writeStatus(ctx context.Context) error {
 		i.report.written = true
 	}
 	return nil
+}
+
+// published passes err on; without one, those who follow the account hear of what
+// was written.
+func (i *Instance) published(err error) error {
+	if err == nil {
+		i.m.changed(i.id)
+	}
+	return err
 }
 
 // typing shows or hides "typing…", without waiting long.

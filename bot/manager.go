@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -19,14 +20,15 @@ import (
 
 // Rhythms of the manager.
 const (
-	usualLease  = 12 * time.Second // how long a lease lasts; renewed four times in that time
-	sweepEvery  = 5 * time.Second
-	sweepLimit  = 1000
-	startEvery  = 12 * time.Millisecond // accounts are connected one after another
-	noteEvery   = 30 * time.Second      // signs of life are written down
-	topicSends  = "send"
-	topicOfRows = "account"
-	topicLeases = "lease"
+	usualLease = 12 * time.Second // how long a lease lasts; renewed four times in that time
+	sweepEvery = 5 * time.Second
+	sweepLimit = 1000
+	startEvery = 12 * time.Millisecond // accounts are connected one after another
+	noteEvery  = 30 * time.Second      // signs of life are written down
+
+	topicSends  = "send"   // an account's queue
+	topicLeases = "lease"  // somebody gave accounts back
+	topicStatus = "status" // what an account's owner says of it
 )
 
 // records is what the manager reads and writes. *store.Store is the real one.
@@ -70,8 +72,8 @@ type records interface {
 	OutboundText(ctx context.Context, account int64, waID string) (string, error)
 }
 
-// Options are what a manager needs to know. Log, HTTP, Received, Debounce, Bell
-// and Lease may be left out.
+// Options are what a manager needs to know. What stands after Process may be left
+// out.
 type Options struct {
 	Store   records
 	DB      *sql.DB // for whatsmeow's own tables
@@ -89,6 +91,9 @@ type Options struct {
 	// listens once, for all of its parts.
 	Bell  func(store.Bell)
 	Lease time.Duration // how long this process may be silent before others take its accounts
+	// Note has other processes hear of a change. It must return at once.
+	Note        func(topic string, id int64)
+	Subscribers int // that may follow one topic (L6)
 }
 
 // Manager holds the accounts whose lease this process has: one Instance each.
@@ -106,6 +111,8 @@ type Manager struct {
 	devices  *devices
 	version  *version
 	counts   counts
+	topics   topics
+	note     func(topic string, id int64)
 	paused   atomic.Bool
 
 	kick    chan struct{} // look at the leases now
@@ -126,7 +133,7 @@ type Manager struct {
 func New(o Options) *Manager {
 	m := &Manager{
 		store: o.Store, process: o.Process, log: o.Log, http: o.HTTP, received: o.Received, debounce: o.Debounce,
-		bell: o.Bell, lease: o.Lease, kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
+		bell: o.Bell, note: o.Note, lease: o.Lease, kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
@@ -140,6 +147,10 @@ func New(o Options) *Manager {
 	if m.bell == nil {
 		m.bell = func(store.Bell) {}
 	}
+	if m.note == nil {
+		m.note = func(string, int64) {}
+	}
+	m.topics = topics{limit: cmp.Or(o.Subscribers, usualSubscribers), log: m.log, all: map[string]map[*Subscription]bool{}}
 	if m.lease <= 0 {
 		m.lease = usualLease
 	}
@@ -191,6 +202,7 @@ func (m *Manager) close(ctx context.Context) error {
 	held := m.Held()
 	m.release(held)
 	err := m.store.LeaveProcess(ctx, m.process)
+	m.topics.close()
 	m.log.InfoContext(ctx, "WhatsApp service stopped")
 	return err
 }
@@ -239,17 +251,31 @@ func (m *Manager) instance(account int64) *Instance {
 	return m.instances[account]
 }
 
+// changed tells those who follow accounts, here and elsewhere, of what this process
+// made of one.
+func (m *Manager) changed(account int64) {
+	m.topics.tell(store.Bell{Topic: TopicAccount, ID: account})
+	m.note(topicStatus, account)
+}
+
 // heard is told which account has changed; the empty bell means any.
 func (m *Manager) heard(b store.Bell) {
 	m.bell(b)
+	if b.Topic == topicStatus {
+		m.topics.tell(store.Bell{Topic: TopicAccount, ID: b.ID})
+		return
+	}
+	m.topics.tell(b)
 	switch b.Topic {
 	case topicSends:
-		m.sweepAccounts(m.working, []int64{b.ID})
+		if m.instance(b.ID) != nil {
+			m.sweepAccounts(m.working, []int64{b.ID})
+		}
 		return
 	case topicLeases:
 		poke(m.kick)
 		return
-	case "", topicOfRows:
+	case "", TopicAccount:
 	default:
 		return
 	}

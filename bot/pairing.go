@@ -39,7 +39,7 @@ func (i *Instance) keepPairing(ctx context.Context, a store.Account) (time.Durat
 		i.drop()
 		i.say(e.status, e.cause)
 		i.rested = time.Now().Add(e.rest)
-		return e.rest, i.m.store.PairingProblem(ctx, i.id, e.cause)
+		return e.rest, i.published(i.m.store.PairingProblem(ctx, i.id, e.cause))
 	}
 	if err := i.answerPasskey(ctx, l, wanted); err != nil {
 		return 0, err
@@ -90,7 +90,7 @@ func (i *Instance) showCode(ctx context.Context, l *link) (time.Duration, error)
 		valid = firstCode
 	}
 	l.expires = time.Now().Add(valid)
-	return valid, i.m.store.OfferPairing(ctx, i.id, code, valid)
+	return valid, i.published(i.m.store.OfferPairing(ctx, i.id, code, valid))
 }
 
 // offer takes the codes of this connection.

@@ -27,7 +27,7 @@ func (l *link) askPasskey(e *waEvents.PairPasskeyRequest) {
 	if err == nil {
 		ctx, cancel := context.WithTimeout(l.ctx, writeTime)
 		defer cancel()
-		err = l.i.m.store.AskPasskey(ctx, l.i.id, request)
+		err = l.i.published(l.i.m.store.AskPasskey(ctx, l.i.id, request))
 	}
 	if err != nil {
 		l.pairingProblem("The passkey could not be asked for; try again")
@@ -42,7 +42,7 @@ func (l *link) askPasskey(e *waEvents.PairPasskeyRequest) {
 func (l *link) confirmPasskey(e *waEvents.PairPasskeyConfirmation) {
 	ctx, cancel := context.WithTimeout(l.ctx, writeTime)
 	defer cancel()
-	err := l.i.m.store.ShowPasskeyCode(ctx, l.i.id, e.Code)
+	err := l.i.published(l.i.m.store.ShowPasskeyCode(ctx, l.i.id, e.Code))
 	if err == nil && e.SkipHandoffUX {
 		err = l.client.SendPasskeyConfirmation(ctx)
 	}
@@ -71,7 +71,7 @@ func (i *Instance) answerPasskey(ctx context.Context, l *link, p store.Pairing) 
 	}
 	i.m.log.WarnContext(ctx, "Passkey not accepted", slog.Int64("account", i.id), slog.String("error", plain(err)))
 	l.passkey.answered, l.passkey.confirmed = false, false
-	return i.m.store.PairingProblem(ctx, i.id, "WhatsApp did not accept the passkey; scan a new code and try again")
+	return i.published(i.m.store.PairingProblem(ctx, i.id, "WhatsApp did not accept the passkey; scan a new code and try again"))
 }
 
 func (l *link) sendPasskey(ctx context.Context, text []byte) error {
@@ -86,7 +86,7 @@ func (l *link) sendPasskey(ctx context.Context, text []byte) error {
 func (l *link) pairingProblem(problem string) {
 	ctx, cancel := context.WithTimeout(l.ctx, writeTime)
 	defer cancel()
-	if err := l.i.m.store.PairingProblem(ctx, l.i.id, problem); err != nil {
+	if err := l.i.published(l.i.m.store.PairingProblem(ctx, l.i.id, problem)); err != nil {
 		l.i.m.log.WarnContext(ctx, "Problem of a pairing not written", slog.Int64("account", l.i.id), slog.Any("error", err))
 	}
 }

@@ -15,6 +15,7 @@ type counts struct {
 type Stats struct {
 	Accounts      map[store.Status]int
 	Leases        int
+	Subscribers   int   // of all topics (L6)
 	Received      int64 // customers' messages stored
 	Sent          int64 // bubbles that WhatsApp acknowledged
 	Failed        int64 // bubbles given up
@@ -27,6 +28,7 @@ func (m *Manager) Stats() Stats {
 		Accounts: map[store.Status]int{}, Received: m.counts.received.Load(), Sent: m.counts.sent.Load(),
 		Failed: m.counts.failed.Load(), Undecryptable: m.counts.undecryptable.Load(),
 	}
+	s.Subscribers = m.topics.count()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.Leases = len(m.instances)

@@ -37,7 +37,7 @@ func (i *Instance) showTypedCode(ctx context.Context, l *link, wanted store.Pair
 	if err != nil {
 		l.typing = typing{}
 		i.m.log.WarnContext(ctx, "No code to type", slog.Int64("account", i.id), slog.String("error", plain(err)))
-		return i.m.store.PairingProblem(ctx, i.id, "WhatsApp gave no code for this number; check the number, or scan the code instead")
+		return i.published(i.m.store.PairingProblem(ctx, i.id, "WhatsApp gave no code for this number; check the number, or scan the code instead"))
 	}
-	return i.m.store.OfferTypedCode(ctx, i.id, code, typedCode)
+	return i.published(i.m.store.OfferTypedCode(ctx, i.id, code, typedCode))
 }

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json"
 	"time"
 
@@ -144,11 +142,11 @@ type PairingLink struct {
 // AddPairingLink makes a link that is good for d, or until the account is linked.
 // The secret is shown this once.
 func (s *Store) AddPairingLink(ctx context.Context, account int64, by string, d time.Duration) (l PairingLink, secret string, err error) {
-	secret = rand.Text()
+	secret = newSecret()
 	l, err = one[PairingLink](ctx, s.pool, `
 		insert into pairing_link (account_id, hash, created_by, expires_at) values (@account, @hash, @by, clock() + @valid::interval)
 		returning id, account_id, created_by, created_at, expires_at`,
-		pgx.NamedArgs{"account": account, "hash": linkHash(secret), "by": by, "valid": d})
+		pgx.NamedArgs{"account": account, "hash": hashOf(secret), "by": by, "valid": d})
 	return l, secret, err
 }
 
@@ -157,7 +155,7 @@ func (s *Store) AddPairingLink(ctx context.Context, account int64, by string, d 
 func (s *Store) PairingLinkOf(ctx context.Context, secret string) (PairingLink, error) {
 	return one[PairingLink](ctx, s.pool, `
 		select id, account_id, created_by, created_at, expires_at from pairing_link
-		where hash = @hash and expires_at > clock() and ended_at is null`, pgx.NamedArgs{"hash": linkHash(secret)})
+		where hash = @hash and expires_at > clock() and ended_at is null`, pgx.NamedArgs{"hash": hashOf(secret)})
 }
 
 // PairingLinks are the account's links that are still good.
@@ -172,9 +170,4 @@ func (s *Store) EndPairingLinks(ctx context.Context, account int64) error {
 	_, err := s.pool.Exec(ctx, `update pairing_link set ended_at = clock() where account_id = @account and ended_at is null`,
 		pgx.NamedArgs{"account": account})
 	return err
-}
-
-func linkHash(secret string) []byte {
-	sum := sha256.Sum256([]byte(secret))
-	return sum[:]
 }

@@ -36,22 +36,25 @@ func (s *Store) AddToken(ctx context.Context, name string, role Role) (secret st
 	return secret, err
 }
 
-// TokenRole is the role of a live token; it also notes the use, at most once a
+// Bearer is who holds a token.
+type Bearer struct {
+	Name string
+	Role Role
+}
+
+// Bearer is the holder of a live token; it also notes the use, at most once a
 // minute. ErrNoEntry for any other secret.
-func (s *Store) TokenRole(ctx context.Context, secret string) (Role, error) {
-	roles, err := column[Role](ctx, s.pool, `
+func (s *Store) Bearer(ctx context.Context, secret string) (Bearer, error) {
+	b, err := one[Bearer](ctx, s.pool, `
 		with used as (
 		  update token set last_used_at = clock()
 		  where hash = @hash and (last_used_at is null or last_used_at < clock() - interval '1 minute'))
-		select role from token where hash = @hash and (expires_at is null or expires_at > clock())`,
+		select name, role from token where hash = @hash and (expires_at is null or expires_at > clock())`,
 		pgx.NamedArgs{"hash": hashOf(secret)})
-	if err == nil && len(roles) == 0 {
-		return "", ErrNoEntry
+	if errors.Is(err, ErrNotFound) {
+		return b, ErrNoEntry
 	}
-	if err != nil {
-		return "", err
-	}
-	return roles[0], nil
+	return b, err
 }
 
 // AddSignInLink creates the secret of a link that signs in once within d.

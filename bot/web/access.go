@@ -80,26 +80,37 @@ func secret(header func(string) string) string {
 }
 
 // admit says who the bearer of a token is, or why not to let them in.
-func (s *Server) admit(ctx context.Context, token string, least store.Role) *Problem {
+func (s *Server) admit(ctx context.Context, token string, least store.Role) (store.Bearer, *Problem) {
 	if token == "" {
-		return problem(http.StatusUnauthorized, "no_token", "Send a token: Authorization: Bearer …, or X-Api-Key. Create one with: frontdesk tokens create --name …")
+		return store.Bearer{}, problem(http.StatusUnauthorized, "no_token", "Send a token: Authorization: Bearer …, or X-Api-Key. Create one with: frontdesk tokens create --name …")
 	}
-	role, err := s.store.TokenRole(ctx, token)
+	b, err := s.store.Bearer(ctx, token)
 	switch {
 	case errors.Is(err, store.ErrNoEntry):
-		return problem(http.StatusUnauthorized, "bad_token", "This token is unknown or expired")
+		return b, problem(http.StatusUnauthorized, "bad_token", "This token is unknown or expired")
 	case err != nil:
-		return s.problemOf(ctx, err)
-	case !may(role, least):
-		return problem(http.StatusForbidden, "role_too_weak", "This token's role is "+string(role)+"; this needs "+string(least))
+		return b, s.problemOf(ctx, err)
+	case !may(b.Role, least):
+		return b, problem(http.StatusForbidden, "role_too_weak", "This token's role is "+string(b.Role)+"; this needs "+string(least))
 	}
-	return nil
+	return b, nil
+}
+
+// askerKey is where a request's context keeps who asks.
+type askerKey struct{}
+
+// asker is who a request comes from, for the audit log.
+func asker(ctx context.Context) string {
+	if name, ok := ctx.Value(askerKey{}).(string); ok {
+		return "token " + name
+	}
+	return "console"
 }
 
 // withToken guards a plain route.
 func (s *Server) withToken(least store.Role, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if refused := s.admit(r.Context(), secret(r.Header.Get), least); refused != nil {
+		if _, refused := s.admit(r.Context(), secret(r.Header.Get), least); refused != nil {
 			writeProblem(w, refused)
 			return
 		}
@@ -110,9 +121,9 @@ func (s *Server) withToken(least store.Role, next http.Handler) http.Handler {
 // guard is the same for a route of the API.
 func (s *Server) guard(least store.Role) func(huma.Context, func(huma.Context)) {
 	return func(c huma.Context, next func(huma.Context)) {
-		refused := s.admit(c.Context(), secret(c.Header), least)
+		bearer, refused := s.admit(c.Context(), secret(c.Header), least)
 		if refused == nil {
-			next(c)
+			next(huma.WithValue(c, askerKey{}, bearer.Name))
 			return
 		}
 		c.SetHeader("Content-Type", problemType)

@@ -27,13 +27,20 @@ type Account struct {
 	Fallback     string    `json:"fallback" enum:"silent,text,later,handoff" doc:"What happens when no provider can answer"`
 	FallbackText string    `json:"fallback_text"`
 	CreatedAt    time.Time `json:"created_at"`
+
+	ProgressAt      *time.Time `json:"progress_at,omitempty" doc:"WhatsApp's last sign of life"`
+	Restriction     string     `json:"restriction,omitempty" enum:"new_chats,all" doc:"What WhatsApp does not let this account do"`
+	RestrictedUntil *time.Time `json:"restricted_until,omitempty"`
+	Proxy           string     `json:"proxy,omitempty" doc:"The way to WhatsApp, without its password"`
+	CallText        string     `json:"call_text" doc:"Calls are rejected and answered with this text; empty: they ring"`
 }
 
 func accountOf(a store.Account) Account {
 	return Account{
 		ID: a.ID, Kind: a.Kind, Name: a.Name, Status: string(a.Status), Cause: a.StatusCause, NextStep: nextStep(a), Since: a.StatusSince,
 		Phone: value(a.Phone), LID: value(a.LID), Paused: a.Paused, Persona: a.Persona, DebounceMs: a.DebounceMs, Presence: a.Presence,
-		Fallback: a.Fallback, FallbackText: a.FallbackText, CreatedAt: a.CreatedAt,
+		Fallback: a.Fallback, FallbackText: a.FallbackText, CreatedAt: a.CreatedAt, ProgressAt: a.ProgressAt,
+		Restriction: string(a.Restriction), RestrictedUntil: a.RestrictedUntil, Proxy: a.ProxyHint, CallText: a.CallText,
 	}
 }
 
@@ -47,7 +54,10 @@ func nextStep(a store.Account) string {
 	case store.StatusConnecting, store.StatusReconnecting:
 		return "Wait; it comes back by itself"
 	case store.StatusRestricted:
-		return "Wait until the restriction ends; write only to people who wrote first"
+		if a.Restriction == store.NoNewChats {
+			return "Customers in running chats are answered; wait with new chats until then"
+		}
+		return "Wait until the ban ends; frontdesk connects again by itself then"
 	case store.StatusOutdated:
 		return "Upgrade frontdesk if this lasts longer than an hour"
 	case store.StatusStopped:
@@ -120,8 +130,29 @@ func (s *Server) changeAccount(ctx context.Context, in *changedAccount) (*one[Ac
 	return &one[Account]{accountOf(a)}, nil
 }
 
+type newProxy struct {
+	ByID
+
+	Body struct {
+		URL string `json:"url" maxLength:"500" doc:"http://user:password@host:port or socks5://host:port; empty: the direct way" writeOnly:"true"`
+	}
+}
+
+// setProxy changes the way to WhatsApp; the account connects anew, through the
+// proxy or not at all.
+func (s *Server) setProxy(ctx context.Context, in *newProxy) (*one[Account], error) {
+	if err := s.store.SetProxy(ctx, in.ID, strings.TrimSpace(in.Body.URL)); err != nil {
+		return nil, err
+	}
+	if err := s.store.Audit(ctx, asker(ctx), "account.proxy", accountSubject(in.ID), nil); err != nil {
+		return nil, err
+	}
+	return s.readAccount(ctx, &in.ByID)
+}
+
 func (s *Server) removeAccount(ctx context.Context, in *ByID) (*struct{}, error) {
-	return nil, s.store.Want(ctx, in.ID, store.WantDelete, s.o.AccountsPerProcess)
+	_, err := s.want(ctx, in.ID, store.WantDelete)
+	return nil, err
 }
 
 func (s *Server) connectAccount(ctx context.Context, in *ByID) (*one[Account], error) {
@@ -139,6 +170,9 @@ func (s *Server) logOutAccount(ctx context.Context, in *ByID) (*one[Account], er
 // want notes what people want of an account; the process that holds it obeys.
 func (s *Server) want(ctx context.Context, id int64, w store.Wanted) (*one[Account], error) {
 	if err := s.store.Want(ctx, id, w, s.o.AccountsPerProcess); err != nil {
+		return nil, err
+	}
+	if err := s.store.Audit(ctx, asker(ctx), "account."+string(w), accountSubject(id), nil); err != nil {
 		return nil, err
 	}
 	return s.readAccount(ctx, &ByID{id})

@@ -18,7 +18,7 @@ import (
 const (
 	pairingWanted = 3 * time.Minute
 	codeWait      = 15 * time.Second
-	codeLook      = 100 * time.Millisecond
+	codeLook      = 500 * time.Millisecond // without hearing of a change
 )
 
 type codeRequest struct {
@@ -56,14 +56,24 @@ func (s *Server) accountCode(ctx context.Context, in *codeRequest) (*codeRespons
 
 // code waits until the account's owner shows a code.
 func (s *Server) code(ctx context.Context, account int64) (store.Pairing, error) {
+	return s.awaitPairing(ctx, func(ctx context.Context) (store.Pairing, bool, error) {
+		p, err := s.codeNow(ctx, account)
+		return p, p.Fresh, err
+	})
+}
+
+// awaitPairing looks until there is what the account's owner was asked for.
+func (s *Server) awaitPairing(ctx context.Context, look func(context.Context) (p store.Pairing, there bool, err error)) (store.Pairing, error) {
 	ctx, cancel := context.WithTimeout(ctx, codeWait)
 	defer cancel()
 	for {
-		p, err := s.codeNow(ctx, account)
-		if err != nil || p.Fresh {
+		changed := s.accounts.changed()
+		p, there, err := look(ctx)
+		if err != nil || there {
 			return p, err
 		}
 		select {
+		case <-changed:
 		case <-time.After(codeLook):
 		case <-ctx.Done():
 			return p, problem(http.StatusServiceUnavailable, "no_code_yet", "There is no code yet: WhatsApp may be out of reach. The account's cause says more; try again in a moment")
@@ -75,19 +85,26 @@ func (s *Server) code(ctx context.Context, account int64) (store.Pairing, error)
 
 // codeNow asks for codes and returns that of this moment, if there is one.
 func (s *Server) codeNow(ctx context.Context, account int64) (store.Pairing, error) {
-	a, err := s.store.Account(ctx, account)
-	if err != nil {
+	if err := s.pairable(ctx, account); err != nil {
 		return store.Pairing{}, err
 	}
+	return s.store.WantPairing(ctx, account, pairingWanted)
+}
+
+// pairable says why an account cannot be linked now; one that was stopped runs
+// again.
+func (s *Server) pairable(ctx context.Context, account int64) error {
+	a, err := s.store.Account(ctx, account)
+	if err != nil {
+		return err
+	}
 	if a.Paired() {
-		return store.Pairing{}, problem(http.StatusConflict, "already_paired", "This account is linked to a phone; log it out before linking another")
+		return problem(http.StatusConflict, "already_paired", "This account is linked to a phone; log it out before linking another")
 	}
 	if a.Wanted != store.WantRun {
-		if err := s.store.Want(ctx, account, store.WantRun, s.o.AccountsPerProcess); err != nil {
-			return store.Pairing{}, err
-		}
+		return s.store.Want(ctx, account, store.WantRun, s.o.AccountsPerProcess)
 	}
-	return s.store.WantPairing(ctx, account, pairingWanted)
+	return nil
 }
 
 // render writes a code in the first form of accept that it knows, else as PNG.

@@ -121,7 +121,8 @@ func (s *Server) accountAct(w http.ResponseWriter, r *http.Request) error {
 	case "logout":
 		_, err = s.want(r.Context(), id, store.WantLogout)
 	case "remove":
-		err, back = s.store.Want(r.Context(), id, store.WantDelete, s.o.AccountsPerProcess), "/accounts"
+		_, err = s.removeAccount(r.Context(), &ByID{id})
+		back = "/accounts"
 	case "scan":
 		err = s.scan(r, id)
 	default:

@@ -76,6 +76,8 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 		return problem(http.StatusUnprocessableEntity, "invalid", invalid.Problem, invalid.Field+": "+invalid.Problem)
 	case errors.Is(err, store.ErrNotFound):
 		return problem(http.StatusNotFound, "not_found", "There is nothing with this id")
+	case errors.Is(err, store.ErrBadProxy):
+		return problem(http.StatusUnprocessableEntity, "bad_proxy", err.Error())
 	case errors.Is(err, store.ErrNameTaken):
 		return problem(http.StatusConflict, "name_taken", err.Error())
 	case errors.Is(err, store.ErrKeyReused):

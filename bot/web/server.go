@@ -26,6 +26,23 @@ type records interface {
 	ChangeAccount(ctx context.Context, id int64, c store.AccountChange) (store.Account, error)
 	Want(ctx context.Context, id int64, w store.Wanted, perProcess int) error
 	WantPairing(ctx context.Context, account int64, d time.Duration) (store.Pairing, error)
+	WantTypedCode(ctx context.Context, account int64, phone string, d time.Duration) (store.Pairing, error)
+	PairingNow(ctx context.Context, account int64) (store.Pairing, error)
+	EndPairing(ctx context.Context, account int64) error
+	AnswerPasskey(ctx context.Context, account int64, response []byte) error
+	ConfirmPasskey(ctx context.Context, account int64) error
+	AddPairingLink(ctx context.Context, account int64, by string, d time.Duration) (l store.PairingLink, secret string, err error)
+	PairingLinkOf(ctx context.Context, secret string) (store.PairingLink, error)
+	PairingLinks(ctx context.Context, account int64) ([]store.PairingLink, error)
+	EndPairingLinks(ctx context.Context, account int64) error
+	SetProxy(ctx context.Context, account int64, address string) error
+	StatusHistory(ctx context.Context, account int64, p store.Page) ([]store.StatusEvent, error)
+	Alerts(ctx context.Context, all bool, p store.Page) ([]store.Alert, error)
+	SeeAlert(ctx context.Context, id int64) error
+	Processes(ctx context.Context, ttl time.Duration) ([]store.ProcessState, error)
+	WaitingForPlace(ctx context.Context, kind string) (int, error)
+	Audit(ctx context.Context, by, action, subject string, detail any) error
+	AuditLog(ctx context.Context, subject string, p store.Page) ([]store.AuditEntry, error)
 
 	ResolveContact(ctx context.Context, phone, lid, name string) (int64, error)
 	Queue(ctx context.Context, p store.Parcel) (o store.Outbound, replayed bool, err error)
@@ -42,7 +59,7 @@ type records interface {
 	SetProviderKey(ctx context.Context, id int64, key string) error
 	UsageHistory(ctx context.Context, provider int64, days int) ([]store.DayUsage, error)
 
-	TokenRole(ctx context.Context, secret string) (store.Role, error)
+	Bearer(ctx context.Context, secret string) (store.Bearer, error)
 	UseSignInLink(ctx context.Context, secret string) (store.Role, error)
 	Sessions() scs.Store
 }
@@ -74,6 +91,10 @@ type SandboxMessage struct {
 	Status       string
 }
 
+// Follow hears of changes of accounts, of any process: their ids, 0 for all. Its
+// end closes the channel; err says that too many follow already.
+type Follow func() (changes <-chan int64, end func(), err error)
+
 // Options are what the doors need to know.
 type Options struct {
 	Store              records
@@ -82,10 +103,12 @@ type Options struct {
 	Log                *slog.Logger
 	PublicURL          string                             // of the console, without a slash at its end
 	AccountsPerProcess int                                // L1
+	Lease              time.Duration                      // after which a silent process is dead
 	Ready              func(ctx context.Context) []string // sentences that say what keeps this process from its work
 	Metrics            prometheus.Gatherer
 	Version            string
 	Queued             func(account, conversation int64) // hears of every message that was queued
+	Follow             Follow
 }
 
 // Server is the HTTP server. Its methods may be called from any goroutine.
@@ -96,6 +119,7 @@ type Server struct {
 	log        *slog.Logger
 	o          Options
 	sessions   *scs.SessionManager
+	accounts   signal // an account has changed
 	handler    http.Handler
 	http       *http.Server
 	closing    atomic.Bool
@@ -143,6 +167,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // Start serves on listener until Close.
 func (s *Server) Start(listener net.Listener) error {
+	s.followAccounts()
 	s.serving.Go(func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("HTTP server ended by itself", slog.Any("error", err))

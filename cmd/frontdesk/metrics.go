@@ -50,6 +50,7 @@ func (c *collector) accounts(out chan<- prometheus.Metric) {
 		gauge(out, "accounts", "Accounts of this process by status.", float64(n), "status", string(status))
 	}
 	gauge(out, "lease_owned", "Accounts whose lease this process has.", float64(s.Leases))
+	gauge(out, "subscribers", "Followers of the topics inside this process (L6).", float64(s.Subscribers))
 	counter(out, "messages_received_total", "Customers' messages stored.", float64(s.Received))
 	counter(out, "messages_sent_total", "Messages that WhatsApp acknowledged.", float64(s.Sent))
 	counter(out, "messages_failed_total", "Messages given up.", float64(s.Failed))

@@ -119,15 +119,14 @@ func startAbove(ctx context.Context, c *chain, s *Settings, d *database, listene
 
 // startDoors opens the console and the API.
 func startDoors(ctx context.Context, c *chain, s *Settings, d *database, w *worker, box *sandbox, memory *watch.Memory, listener net.Listener) error {
-	notes := startQueueNotes(ctx, c, d.Ring)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(newCollector(d.Store, w, memory))
 	if err := startMetrics(ctx, c, s, registry); err != nil {
 		return err
 	}
 	o := web.Options{
-		Store: d.Store, AI: w.ai, Log: c.log, PublicURL: s.consoleURL(listener.Addr().String()), AccountsPerProcess: s.Limits.Accounts,
-		Ready: readiness(d, w, box), Metrics: registry, Version: version(), Queued: notes.note,
+		Store: d.Store, AI: w.ai, Log: c.log, PublicURL: s.consoleURL(listener.Addr().String()), AccountsPerProcess: s.Limits.Accounts, Lease: s.Limits.Lease,
+		Ready: readiness(d, w, box), Metrics: registry, Version: version(), Queued: func(account, _ int64) { w.ringer.Note("send", account) }, Follow: w.follow,
 	}
 	if box != nil {
 		o.Sandbox = box

@@ -39,6 +39,7 @@ type Limits struct {
 	MemoryInterval time.Duration `env:"MEMORY_INTERVAL" default:"30s" help:"Between two looks at memory."`
 	MemoryAlarmMiB int           `name:"memory-alarm-mib" env:"MEMORY_ALARM_MIB" default:"1024" help:"Memory alarm."`
 	Shutdown       time.Duration `env:"SHUTDOWN" default:"10s" help:"Longest stop."`
+	Subscribers    int           `env:"SUBSCRIBERS" default:"50" help:"Followers of one topic inside a process."`
 	Lease          time.Duration `env:"LEASE" default:"12s" help:"How long a silent process keeps its accounts."`
 }
 
@@ -90,7 +91,7 @@ func (l *Limits) problems() (wrong []string) {
 	for _, count := range []struct {
 		name  string
 		value int
-	}{{"ACCOUNTS", l.Accounts}, {"TURNS", l.Turns}, {"PROVIDERS", l.Providers}, {"MEMORY_ALARM_MIB", l.MemoryAlarmMiB}} {
+	}{{"ACCOUNTS", l.Accounts}, {"TURNS", l.Turns}, {"PROVIDERS", l.Providers}, {"SUBSCRIBERS", l.Subscribers}, {"MEMORY_ALARM_MIB", l.MemoryAlarmMiB}} {
 		if count.value < 1 {
 			wrong = append(wrong, fmt.Sprintf("FRONTDESK_LIMIT_%s is %d, not at least 1", count.name, count.value))
 		}

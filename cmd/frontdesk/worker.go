@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"os"
 	"time"
@@ -16,6 +15,7 @@ import (
 // worker answers the customers of one kind of account: the providers, the turns
 // and the accounts themselves. serve has one for WhatsApp, its sandbox another.
 type worker struct {
+	ringer  *store.Ringer // tells other processes what is new
 	ai      *providers.Registry
 	turns   *conversation.Processor
 	manager *bot.Manager
@@ -23,7 +23,9 @@ type worker struct {
 
 // startWorker starts the parts of a worker and adds them to the chain.
 func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind string, web *http.Client) (*worker, error) {
-	w := &worker{}
+	w := &worker{ringer: d.NewRinger()}
+	w.ringer.Start(ctx)
+	c.add("doorbells", 100*time.Millisecond, w.ringer.Close)
 	w.ai = providers.New(providers.Options{
 		Store: d.Store, Log: c.log, Allow: s.AllowPrivate, Limit: s.Limits.Providers, UsageTick: s.Limits.UsageTick,
 	})
@@ -34,8 +36,8 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 
 	w.manager = bot.New(bot.Options{
 		Store: d.Store, DB: d.WhatsApp(), Process: thisProcess(kind, s),
-		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce,
-		Bell:     w.heard,
+		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce, Subscribers: s.Limits.Subscribers,
+		Bell: w.heard, Note: w.ringer.Note,
 		Received: func(account, conversation int64, wait time.Duration) { w.turns.Wake(account, conversation, wait) },
 	})
 	w.turns = conversation.New(conversation.Options{
@@ -71,53 +73,11 @@ func thisProcess(kind string, s *Settings) store.Process {
 	}
 }
 
-// queueNotes rings for the owner of an account when something is queued for it,
-// at most once in 50 ms for all of them: a ring takes a lock on the database.
-type queueNotes struct {
-	accounts chan int64
-}
-
-func startQueueNotes(ctx context.Context, c *chain, ring func(ctx context.Context, topic string, id int64) error) *queueNotes {
-	q := &queueNotes{accounts: make(chan int64, 1000)}
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		q.run(ctx, c.log, ring)
-	}()
-	c.add("queue notes", 100*time.Millisecond, func(context.Context) error {
-		stop()
-		<-done
-		return nil
-	})
-	return q
-}
-
-// note returns at once; what finds no room is found by the owner's sweep.
-func (q *queueNotes) note(account, _ int64) {
-	select {
-	case q.accounts <- account:
-	default:
+// follow hears of every change of an account.
+func (w *worker) follow() (changes <-chan int64, end func(), err error) {
+	s, err := w.manager.Subscribe(bot.TopicAccount)
+	if err != nil {
+		return nil, nil, err
 	}
-}
-
-func (q *queueNotes) run(ctx context.Context, log *slog.Logger, ring func(ctx context.Context, topic string, id int64) error) {
-	waiting := map[int64]bool{}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case account := <-q.accounts:
-			waiting[account] = true
-		case <-tick.C:
-			for account := range waiting {
-				if err := ring(ctx, "send", account); err != nil {
-					log.DebugContext(ctx, "Owner of an account not rung, its sweep will find what is queued", slog.Any("error", err))
-				}
-			}
-			clear(waiting)
-		}
-	}
+	return s.C, s.Close, nil
 }
