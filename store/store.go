@@ -108,12 +108,12 @@ func (s *Store) Connections() (used, limit int) {
 	return int(stat.AcquiredConns()), int(stat.MaxConns())
 }
 
-// Skew moves the business clock of the whole installation by d. For tests.
+// Skew moves the business clock of the whole installation by d, at once. For
+// tests: it replaces the function clock.
 func (s *Store) Skew(ctx context.Context, d time.Duration) error {
-	_, err := s.pool.Exec(ctx, `
-		insert into setting (name, value) values ('clock_skew', @skew)
-		on conflict (name) do update set value = excluded.value`,
-		pgx.NamedArgs{"skew": fmt.Sprintf("%d milliseconds", d.Milliseconds())})
+	_, err := s.pool.Exec(ctx, fmt.Sprintf(`
+		create or replace function clock() returns timestamptz language sql stable as $$
+		  select now() + interval '%d milliseconds' $$`, d.Milliseconds()))
 	return err
 }
 
