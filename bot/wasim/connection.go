@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -37,9 +38,10 @@ type connection struct {
 	offer   *offer   // the codes shown; nil once logged in
 	replies sync.Map // request id to chan *waBinary.Node
 
-	backlog int  // how many stanzas had waited when the queue was attached; set by attach
-	flushed bool // the end of the backlog was said; the writer's own
-	offline int  // stanzas of the backlog written; the writer's own
+	frost   atomic.Pointer[<-chan struct{}] // closed when a freeze is over; nil before any
+	backlog int                             // how many stanzas had waited when the queue was attached; set by attach
+	flushed bool                            // the end of the backlog was said; the writer's own
+	offline int                             // stanzas of the backlog written; the writer's own
 }
 
 // parting is a node to write, after which the stream may end.
@@ -103,6 +105,9 @@ func (c *connection) read() {
 			if c.ctx.Err() == nil && websocket.CloseStatus(err) == -1 {
 				c.server.log.Debug("Stream ended", "error", err)
 			}
+			return
+		}
+		if !c.thawed() {
 			return
 		}
 		c.handle(n)
@@ -175,6 +180,9 @@ func (c *connection) drain() bool {
 
 // put writes one node and reports whether the stream goes on.
 func (c *connection) put(p parting) bool {
+	if !c.thawed() {
+		return false
+	}
 	if err := c.wire.writeNode(c.ctx, p.node); err != nil {
 		_ = c.wire.ws.CloseNow() // cut as it is
 		return false

@@ -19,6 +19,13 @@ type (
 	scanRequest struct {
 		QR string `json:"qr"`
 	}
+	codeRequest struct {
+		Code string `json:"code"`
+	}
+	addressRequest struct {
+		Mode    Addressing `json:"mode,omitempty"` // unchanged if empty
+		HideLID *bool      `json:"hideLid,omitempty"`
+	}
 	sendRequest struct {
 		To   string `json:"to"` // the customer of a phone, the account of a customer
 		Text string `json:"text"`
@@ -39,12 +46,15 @@ type (
 func (s *Server) controlRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /phones/{number}/scan", s.controlScan)
+	mux.HandleFunc("POST /phones/{number}/code", s.controlCode)
 	mux.HandleFunc("POST /phones/{number}/unlink", s.controlUnlink)
 	mux.HandleFunc("POST /phones/{number}/messages", s.controlPhoneSend)
 	mux.HandleFunc("POST /customers/{number}/messages", s.controlSend)
 	mux.HandleFunc("GET /customers/{number}/messages", s.controlMessages)
+	mux.HandleFunc("POST /customers/{number}/address", s.controlAddress)
 	mux.HandleFunc("POST /faults", s.controlFault)
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { respond(w, s.Stats(), nil) })
+	mux.HandleFunc("GET /logins", func(w http.ResponseWriter, _ *http.Request) { respond(w, s.Logins(), nil) })
 	return onlyNumbers(mux)
 }
 
@@ -65,6 +75,29 @@ func (s *Server) controlScan(w http.ResponseWriter, r *http.Request) {
 	if accept(w, r, &asked) {
 		respond(w, struct{}{}, s.Phone(r.PathValue("number")).Scan(r.Context(), asked.QR))
 	}
+}
+
+func (s *Server) controlCode(w http.ResponseWriter, r *http.Request) {
+	var asked codeRequest
+	if accept(w, r, &asked) {
+		respond(w, struct{}{}, s.Phone(r.PathValue("number")).EnterCode(r.Context(), asked.Code))
+	}
+}
+
+func (s *Server) controlAddress(w http.ResponseWriter, r *http.Request) {
+	var asked addressRequest
+	if !accept(w, r, &asked) {
+		return
+	}
+	c := s.Customer(r.PathValue("number"))
+	if asked.HideLID != nil {
+		c.HideLID(*asked.HideLID)
+	}
+	var err error
+	if asked.Mode != "" {
+		err = c.Address(asked.Mode)
+	}
+	respond(w, struct{}{}, err)
 }
 
 func (s *Server) controlUnlink(w http.ResponseWriter, r *http.Request) {
@@ -169,6 +202,21 @@ func (c *Control) Scan(ctx context.Context, phone, qr string) error {
 	return c.call(ctx, http.MethodPost, "/phones/"+phone+"/scan", scanRequest{qr}, nil)
 }
 
+// EnterCode has an owner type a pairing code on the phone.
+func (c *Control) EnterCode(ctx context.Context, phone, code string) error {
+	return c.call(ctx, http.MethodPost, "/phones/"+phone+"/code", codeRequest{code}, nil)
+}
+
+// Address has a customer's further stanzas follow mode.
+func (c *Control) Address(ctx context.Context, customer string, mode Addressing) error {
+	return c.call(ctx, http.MethodPost, "/customers/"+customer+"/address", addressRequest{Mode: mode}, nil)
+}
+
+// HideLID has the server keep a customer's LID to itself, or tell it again.
+func (c *Control) HideLID(ctx context.Context, customer string, hidden bool) error {
+	return c.call(ctx, http.MethodPost, "/customers/"+customer+"/address", addressRequest{HideLID: &hidden}, nil)
+}
+
 // Unlink has a phone remove its linked device.
 func (c *Control) Unlink(ctx context.Context, phone string) error {
 	return c.call(ctx, http.MethodPost, "/phones/"+phone+"/unlink", nil, nil)
@@ -207,6 +255,13 @@ func (c *Control) Fault(ctx context.Context, f Fault) error {
 func (c *Control) Stats(ctx context.Context) (Stats, error) {
 	var found Stats
 	err := c.call(ctx, http.MethodGet, "/stats", nil, &found)
+	return found, err
+}
+
+// Logins are the times of the server's newest logins.
+func (c *Control) Logins(ctx context.Context) ([]time.Time, error) {
+	var found []time.Time
+	err := c.call(ctx, http.MethodGet, "/logins", nil, &found)
 	return found, err
 }
 

@@ -58,15 +58,19 @@ type Customer struct {
 
 // customerState is what survives a restart.
 type customerState struct {
-	Keys   *keyring         `json:"keys"`
-	Seq    int              `json:"seq"`
-	Chats  map[string]*chat `json:"chats"`  // by account
-	Outbox []*stanza        `json:"outbox"` // what accounts have not acknowledged
+	Keys       *keyring         `json:"keys"`
+	Seq        int              `json:"seq"`
+	Chats      map[string]*chat `json:"chats"`  // by account
+	Outbox     []*stanza        `json:"outbox"` // what accounts have not acknowledged
+	Addressing Addressing       `json:"addressing,omitempty"`
+	Turn       int              `json:"turn,omitempty"`   // stanzas sent while Mixed
+	Hidden     bool             `json:"hidden,omitempty"` // the LID is not told by usync
 }
 
 // chat is what the customer and one account said.
 type chat struct {
 	Messages []Message `json:"messages"`
+	Known    bool      `json:"known,omitempty"` // the customer has written to the account
 	typing   bool
 }
 
@@ -139,6 +143,7 @@ func (c *Customer) add(account string, m Message) int {
 	c.state.Seq++
 	m.Seq, m.At = c.state.Seq, time.Now()
 	talk.Messages = append(talk.Messages, m)
+	talk.Known = talk.Known || m.FromCustomer
 	c.change()
 	return len(talk.Messages) - 1
 }
@@ -155,8 +160,10 @@ func (c *Customer) chat(account string) *chat {
 
 // MarshalJSON keeps the newest messages only.
 func (t *chat) MarshalJSON() ([]byte, error) {
-	kept := t.Messages[max(0, len(t.Messages)-remembered):]
-	return json.Marshal(map[string][]Message{"messages": kept})
+	type plain chat // without this method
+	kept := plain(*t)
+	kept.Messages = t.Messages[max(0, len(t.Messages)-remembered):]
+	return json.Marshal(kept)
 }
 
 // find is a message of a chat by id, or nil; mu is held.
@@ -210,11 +217,6 @@ func (c *Customer) queue(p *Phone, kind, id string, n waBinary.Node) {
 	c.state.Outbox = append(c.state.Outbox, st)
 	c.touch()
 	p.line.add(st)
-}
-
-// sender are the attributes by which stanzas name this customer.
-func (c *Customer) sender() waBinary.Attrs {
-	return waBinary.Attrs{"from": c.jid(), "sender_lid": c.lid(), "t": time.Now().Unix()}
 }
 
 // receive takes an account's message as a phone does: it shows it once, answers
@@ -364,6 +366,13 @@ func (c *Customer) mark(account, id, status string) {
 	}
 	said.Status = status
 	c.change()
+}
+
+// newTo reports whether the customer has never written to the account.
+func (c *Customer) newTo(account string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.chat(account).Known
 }
 
 func (c *Customer) setTyping(account string, typing bool) {

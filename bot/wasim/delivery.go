@@ -69,12 +69,22 @@ func (s *Server) newStanza(kind, id, account string, from owner, n waBinary.Node
 
 // keysRunOut tells a device to upload more one-time keys.
 func (s *Server) keysRunOut(left int) *stanza {
-	id := messageID()
-	return s.newStanza("notification", id, "", nil, waBinary.Node{
+	return s.announce("encrypt", waBinary.Node{Tag: "count", Attrs: waBinary.Attrs{"value": left}})
+}
+
+// announce is a notification of the server's own for the queue of a device.
+func (s *Server) announce(kind string, children ...waBinary.Node) *stanza {
+	n := announcement(kind, children...)
+	return s.newStanza("notification", text(&n, "id"), "", nil, n)
+}
+
+// announcement is a <notification> of the server.
+func announcement(kind string, children ...waBinary.Node) waBinary.Node {
+	return waBinary.Node{
 		Tag:     "notification",
-		Attrs:   waBinary.Attrs{"from": types.ServerJID, "id": id, "t": time.Now().Unix(), "type": "encrypt"},
-		Content: []waBinary.Node{{Tag: "count", Attrs: waBinary.Attrs{"value": left}}},
-	})
+		Attrs:   waBinary.Attrs{"from": types.ServerJID, "id": messageID(), "t": time.Now().Unix(), "type": kind},
+		Content: children,
+	}
 }
 
 func without(outbox []*stanza, st *stanza) []*stanza {
@@ -260,11 +270,13 @@ func (c *connection) message(n *waBinary.Node) {
 		}
 		return c.server.faults.strikes(kind, account, to)
 	}
+	newChat := c.newChat(to)
 	if _, struck := strikes(CutBefore); struck {
 		c.cut()
 		return
 	}
-	if f, struck := strikes(Nack); struck {
+	refused := func(f Fault) bool { return !peer && (newChat || !f.NewChats) }
+	if f, struck := c.server.faults.strikesIf(Nack, account, to, refused); struck {
 		c.acknowledge(n, f.code(463))
 		return
 	}
@@ -284,6 +296,11 @@ func (c *connection) message(n *waBinary.Node) {
 		return
 	}
 	c.acknowledge(n, 0)
+}
+
+// newChat reports whether to is a customer who has never written to the account.
+func (c *connection) newChat(to string) bool {
+	return to != "" && c.server.phone(to) == nil && c.server.Customer(to).newTo(c.phone.number)
 }
 
 // acknowledge tells the device that the server has its message, or refuses it.

@@ -8,7 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"go.mau.fi/util/jsontime"
 	waBinary "go.mau.fi/whatsmeow/binary"
+	"go.mau.fi/whatsmeow/types/events"
 )
 
 // FaultKind names a way in which the network or a phone misbehaves.
@@ -23,7 +25,8 @@ const (
 	AckSwallow FaultKind = "ack-swallow"
 	// AckDelay delivers an account's message and acknowledges it after Delay.
 	AckDelay FaultKind = "ack-delay"
-	// Nack refuses an account's message with the error Code (463 unless told).
+	// Nack refuses an account's message with the error Code (463 unless told), with
+	// NewChats only those to customers who have never written to it.
 	Nack FaultKind = "nack"
 	// CutBefore cuts the stream when an account's message arrives, which is lost.
 	CutBefore FaultKind = "cut-before"
@@ -57,6 +60,12 @@ const (
 	// StreamError ends the account's stream with Code (503 unless told), as 515
 	// asks to reconnect.
 	StreamError FaultKind = "stream-error"
+	// Timelock tells the account that it may not write to new people for Delay, or
+	// with none that it may again. Nack with NewChats makes it so.
+	Timelock FaultKind = "timelock"
+	// Freeze keeps the account's present stream open, but reads, writes and answers
+	// nothing until For is over or the faults are cleared. A new login is not hurt.
+	Freeze FaultKind = "freeze"
 	// Replaced tells the account that another client took its stream over.
 	Replaced FaultKind = "replaced"
 	// LoggedOut removes the account's device, as its owner can on the phone.
@@ -80,8 +89,9 @@ type Fault struct {
 	After    int           // occasions to let pass first
 	Count    int           // times to strike: once if 0, or without end while For lasts
 	For      time.Duration // the fault ends after this long; 0 is never
-	Delay    time.Duration // how long AckDelay holds back, or a ban lasts
+	Delay    time.Duration // how long AckDelay holds back, or a ban or a timelock lasts
 	Code     int           // the error code of Nack, Refuse, StreamError and RefuseMedia
+	NewChats bool          // Nack spares those who have written to the account
 }
 
 // faultJSON is a Fault for people: durations read "10s".
@@ -94,11 +104,12 @@ type faultJSON struct {
 	For      string    `json:"for,omitempty"`
 	Delay    string    `json:"delay,omitempty"`
 	Code     int       `json:"code,omitempty"`
+	NewChats bool      `json:"newChats,omitempty"`
 }
 
 // MarshalJSON writes durations as "10s".
 func (f Fault) MarshalJSON() ([]byte, error) {
-	return json.Marshal(faultJSON{f.Kind, f.Account, f.Customer, f.After, f.Count, f.For.String(), f.Delay.String(), f.Code})
+	return json.Marshal(faultJSON{f.Kind, f.Account, f.Customer, f.After, f.Count, f.For.String(), f.Delay.String(), f.Code, f.NewChats})
 }
 
 // UnmarshalJSON reads durations as "10s".
@@ -112,7 +123,7 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	delay, err := duration(read.Delay)
-	*f = Fault{read.Kind, read.Account, read.Customer, read.After, read.Count, lasting, delay, read.Code}
+	*f = Fault{read.Kind, read.Account, read.Customer, read.After, read.Count, lasting, delay, read.Code, read.NewChats}
 	return err
 }
 
@@ -133,8 +144,9 @@ func (f Fault) code(fallback int) int {
 
 // faults are those that wait for an occasion; safe from any goroutine.
 type faults struct {
-	mu    sync.Mutex
-	armed []*armed // guarded by mu
+	mu     sync.Mutex
+	armed  []*armed        // guarded by mu
+	frosts []chan struct{} // closed when a freeze is over; guarded by mu
 }
 
 type armed struct {
@@ -162,10 +174,19 @@ func (f *faults) clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.armed = nil
+	for _, over := range f.frosts {
+		close(over)
+	}
+	f.frosts = nil
 }
 
 // strikes reports whether a fault of this kind happens now, and uses it up.
 func (f *faults) strikes(kind FaultKind, account, customer string) (Fault, bool) {
+	return f.strikesIf(kind, account, customer, func(Fault) bool { return true })
+}
+
+// strikesIf is strikes for those faults only that fit the occasion.
+func (f *faults) strikesIf(kind FaultKind, account, customer string, fits func(Fault) bool) (Fault, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
@@ -173,7 +194,7 @@ func (f *faults) strikes(kind FaultKind, account, customer string) (Fault, bool)
 		return a.Count == 0 || !a.ends.IsZero() && now.After(a.ends)
 	})
 	for _, a := range f.armed {
-		if a.Kind != kind || a.Account != "" && a.Account != account || a.Customer != "" && a.Customer != customer {
+		if a.Kind != kind || a.Account != "" && a.Account != account || a.Customer != "" && a.Customer != customer || !fits(a.Fault) {
 			continue
 		}
 		if a.After > 0 {
@@ -200,7 +221,7 @@ func (s *Server) Fault(f Fault) error {
 		}
 		s.Customer(f.Customer).Reinstall()
 		return nil
-	case Cut, StreamError, Replaced, LoggedOut:
+	case Cut, StreamError, Replaced, LoggedOut, Timelock, Freeze:
 		return s.interrupt(f)
 	}
 	if !slices.Contains(waiting, f.Kind) {
@@ -216,8 +237,11 @@ func (s *Server) interrupt(f Fault) error {
 	if err != nil {
 		return err
 	}
-	if f.Kind == LoggedOut {
+	switch f.Kind {
+	case LoggedOut:
 		return p.Unlink(context.Background())
+	case Timelock:
+		return p.timelock(f.Delay)
 	}
 	c := p.stream()
 	if c == nil {
@@ -226,11 +250,29 @@ func (s *Server) interrupt(f Fault) error {
 	switch f.Kind {
 	case Cut:
 		c.cut()
+	case Freeze:
+		c.freeze(s.faults.frost(f.For))
 	case Replaced:
 		c.finish(conflict("replaced"))
 	default:
 		c.finish(waBinary.Node{Tag: "stream:error", Attrs: waBinary.Attrs{"code": f.code(503)}})
 	}
+	return nil
+}
+
+// timelock tells the device from when on its account may write to new people.
+func (p *Phone) timelock(lasting time.Duration) error {
+	lock := events.NotifyAccountReachoutTimelock{IsActive: lasting > 0, EnforcementType: "DEFAULT"}
+	if lock.IsActive {
+		lock.TimeEnforcementEnds = jsontime.UnixString{Time: time.Now().Add(lasting)}
+	}
+	update, err := json.Marshal(map[string]any{"data": map[string]any{"xwa2_notify_account_reachout_timelock": lock}})
+	if err != nil {
+		return err
+	}
+	p.line.add(p.server.announce("mex", waBinary.Node{
+		Tag: "update", Attrs: waBinary.Attrs{"op_name": "NotificationAccountReachoutTimelockUpdate"}, Content: update,
+	}))
 	return nil
 }
 

@@ -2,7 +2,9 @@ package wasim
 
 import (
 	"errors"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
@@ -24,6 +26,7 @@ func (c *connection) login(payload *waWa6.ClientPayload) error {
 		return errors.New("no such device is linked")
 	}
 	c.server.counts.add("login", 1)
+	c.server.logins.add(time.Now())
 	c.send(waBinary.Node{Tag: "success", Attrs: waBinary.Attrs{
 		"t": time.Now().Unix(), "creation": time.Now().Add(-24 * time.Hour).Unix(),
 		"lid": p.deviceJID(types.HiddenUserServer, device), "location": "lla", "props": "27",
@@ -42,6 +45,31 @@ func (c *connection) activate() {
 	}
 	c.phone.shareKeys(c.ctx)
 	c.phone.change()
+}
+
+// maxLogins is how many logins a server remembers.
+const maxLogins = 10_000
+
+// logbook are the times of the newest logins; safe from any goroutine.
+type logbook struct {
+	mu    sync.Mutex
+	times []time.Time // guarded by mu
+}
+
+func (l *logbook) add(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.times = append(l.times, at)
+	if len(l.times) > maxLogins {
+		l.times = l.times[1:]
+	}
+}
+
+// Logins are the times of the newest 10,000 logins, oldest first.
+func (s *Server) Logins() []time.Time {
+	s.logins.mu.Lock()
+	defer s.logins.mu.Unlock()
+	return slices.Clone(s.logins.times)
 }
 
 // failure is the answer to a login that is refused.

@@ -120,17 +120,22 @@ func (n *noise) decrypt(sealed []byte) ([]byte, error) {
 	return plaintext, err
 }
 
-// mix takes the shared secret of a private and a public key into the keys.
-func (n *noise) mix(private, public []byte) error {
+// agreed is the secret that a private and a public key share.
+func agreed(private, public []byte) ([]byte, error) {
 	own, err := ecdh.X25519().NewPrivateKey(private)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	theirs, err := ecdh.X25519().NewPublicKey(public)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	secret, err := own.ECDH(theirs)
+	return own.ECDH(theirs)
+}
+
+// mix takes the shared secret of a private and a public key into the keys.
+func (n *noise) mix(private, public []byte) error {
+	secret, err := agreed(private, public)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ type offer struct {
 	made    time.Time
 	refs    []string
 	device  device
-	claimed bool // a phone has scanned it; guarded by the server's mu
+	claimed bool // a phone has scanned it or typed its code; guarded by the server's mu
 	gone    bool // the client has left; guarded by the server's mu
 }
 
@@ -128,17 +128,23 @@ func (s *Server) claim(scanned code) (*offer, error) {
 	if !known {
 		return nil, errors.New("nobody shows this code: it is too old or belongs to another server")
 	}
-	if o.claimed {
-		return nil, errors.New("this code has been scanned already; show a new one")
-	}
-	if o.gone || time.Since(o.made) > lifetime(slices.Index(o.refs, scanned.ref)) {
-		return nil, errors.New("this code has expired; show a new one and scan it")
-	}
 	if scanned.noise != o.device.Noise || scanned.identity != o.device.Identity {
 		return nil, errors.New("the keys in this code are not those of the device that shows it")
 	}
+	return o, o.claim(o.made.Add(lifetime(slices.Index(o.refs, scanned.ref))))
+}
+
+// claim takes the offer by a code that is good until end, once; the server's mu is
+// held.
+func (o *offer) claim(end time.Time) error {
+	if o.claimed {
+		return errors.New("this code has been used already; show a new one")
+	}
+	if o.gone || time.Now().After(end) {
+		return errors.New("this code has expired; show a new one and use that")
+	}
 	o.claimed = true
-	return o, nil
+	return nil
 }
 
 // lifetime is how long after the offer the ref at index i is good.
@@ -178,6 +184,8 @@ func readCode(qr string) (code, error) {
 	return read, nil
 }
 
+var errLinked = errors.New("this account already has a linked device; unlink it first")
+
 // Scan links the device that shows qr to this phone. It returns once the device
 // has logged in; its errors say what to do.
 func (p *Phone) Scan(ctx context.Context, qr string) error {
@@ -186,7 +194,7 @@ func (p *Phone) Scan(ctx context.Context, qr string) error {
 		return err
 	}
 	if p.Linked() {
-		return errors.New("this account already has a linked device; unlink it first")
+		return errLinked
 	}
 	o, err := p.server.claim(scanned)
 	if err != nil {

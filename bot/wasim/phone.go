@@ -133,9 +133,9 @@ func (p *Phone) queueCopy(ctx context.Context, to *Customer, id, text string) er
 	if err != nil {
 		return err
 	}
-	return p.queueForDevice(ctx, id, plaintext, waBinary.Attrs{
-		"recipient": to.jid(), "peer_recipient_lid": to.lid(), "notify": p.name(),
-	})
+	attrs := to.recipient()
+	attrs["notify"] = p.name()
+	return p.queueForDevice(ctx, id, plaintext, attrs)
 }
 
 // queueForDevice encrypts plaintext for the linked device and queues it; mu is
@@ -160,7 +160,7 @@ func (p *Phone) adopt(d device) error {
 	p.mu.Lock()
 	if p.state.Device != nil {
 		p.mu.Unlock()
-		return errors.New("this account already has a linked device; unlink it first")
+		return errLinked
 	}
 	p.state.Device, p.state.Devices, p.state.Synced = &d, d.Number, false
 	p.touch()
@@ -208,8 +208,13 @@ func (p *Phone) admits(c *connection, number int) bool {
 	older := p.current
 	p.current, c.phone, c.device = c, p, number
 	p.mu.Unlock()
-	if older != nil {
-		p.line.detach(older)
+	if older == nil {
+		return true
+	}
+	p.line.detach(older)
+	if older.frozen() {
+		older.cut() // it would never hear why
+	} else {
 		older.finish(conflict("replaced"))
 	}
 	return true

@@ -16,9 +16,12 @@ type refusal struct {
 
 func (r refusal) Error() string { return fmt.Sprintf("%d %s", r.code, r.text) }
 
+// query answers a request with nodes, or with a refusal.
+type query func(c *connection, n *waBinary.Node) ([]waBinary.Node, error)
+
 // queries are the requests of a linked device that have an answer of their own,
 // by namespace, type and first child. All others succeed without content.
-var queries = map[string]func(*connection, *waBinary.Node) ([]waBinary.Node, error){
+var queries = map[string]query{
 	"encrypt.get.count":              (*connection).countKeys,
 	"encrypt.get.key":                (*connection).giveBundles,
 	"encrypt.set.registration":       (*connection).takeKeys,
@@ -30,7 +33,6 @@ var queries = map[string]func(*connection, *waBinary.Node) ([]waBinary.Node, err
 	"blocklist.get":                  (*connection).emptyBlocklist,
 	"w:g2.get.participating":         (*connection).noGroups,
 	"md.set.remove-companion-device": (*connection).removeDevice,
-	"md.set.link_code_companion_reg": (*connection).noCodes,
 	"w:mex.get.query":                (*connection).noMex,
 }
 
@@ -44,7 +46,7 @@ func (c *connection) iq(n *waBinary.Node) {
 	name := queryName(n)
 	c.server.counts.add("iq."+name, 1)
 	if c.phone == nil {
-		c.send(answer(n))
+		c.send(c.replyTo(pairingQueries[name], n))
 		return
 	}
 	if name == "w:p.get" {
@@ -52,15 +54,15 @@ func (c *connection) iq(n *waBinary.Node) {
 			return
 		}
 	}
-	c.send(c.replyTo(name, n))
+	c.send(c.replyTo(queries[name], n))
 	if name == "passive.set.active" {
 		c.activate()
 	}
 }
 
-func (c *connection) replyTo(name string, n *waBinary.Node) waBinary.Node {
-	reply, special := queries[name]
-	if !special {
+// replyTo is what reply says to n; nothing in particular if it is nil.
+func (c *connection) replyTo(reply query, n *waBinary.Node) waBinary.Node {
+	if reply == nil {
 		return answer(n)
 	}
 	children, err := reply(c, n)
@@ -69,12 +71,17 @@ func (c *connection) replyTo(name string, n *waBinary.Node) waBinary.Node {
 	}
 	why, isRefusal := err.(refusal) //nolint:errorlint // queries return it bare
 	if !isRefusal {
-		c.server.log.Warn("Query refused", "query", name, "error", err)
+		c.server.log.Warn("Query refused", "query", queryName(n), "error", err)
 		why = refusal{400, "bad-request"}
 	}
 	failed := answer(n, waBinary.Node{Tag: "error", Attrs: waBinary.Attrs{"code": why.code, "text": why.text}})
 	failed.Attrs["type"] = "error"
 	return failed
+}
+
+// pairingQueries are those of a client that waits to be linked.
+var pairingQueries = map[string]query{
+	"md.set.link_code_companion_reg": (*connection).pairByCode,
 }
 
 // queryName is namespace, type and first child of a request.
@@ -176,6 +183,9 @@ func (c *connection) user(asked waBinary.Node, wanted []waBinary.Node) (waBinary
 		case "devices":
 			children = append(children, c.devices(jid, number))
 		case "lid":
+			if c.server.hidden(number) {
+				continue
+			}
 			children = append(children, waBinary.Node{Tag: "lid", Attrs: waBinary.Attrs{"val": c.server.lidOf(number)}})
 		case "contact":
 			children = append(children, waBinary.Node{Tag: "contact", Attrs: waBinary.Attrs{"type": "in"}, Content: content(asked.GetChildByTag("contact"))})
@@ -220,10 +230,6 @@ func (c *connection) noGroups(*waBinary.Node) ([]waBinary.Node, error) {
 
 func (c *connection) noPicture(*waBinary.Node) ([]waBinary.Node, error) {
 	return nil, refusal{404, "item-not-found"}
-}
-
-func (c *connection) noCodes(*waBinary.Node) ([]waBinary.Node, error) {
-	return nil, refusal{501, "feature-not-implemented"}
 }
 
 func (c *connection) noMex(*waBinary.Node) ([]waBinary.Node, error) {

@@ -42,6 +42,7 @@ type Server struct {
 	counts   counters
 	faults   faults
 	media    media
+	logins   logbook
 	state    stateFile
 	sequence atomic.Int64 // of the last stanza queued
 	names    atomic.Int64 // of the last request to a client
@@ -50,6 +51,7 @@ type Server struct {
 	phones    map[string]*Phone    // by number; guarded by mu
 	customers map[string]*Customer // by number; guarded by mu
 	offers    map[string]*offer    // by ref; guarded by mu
+	typed     map[string]*typed    // codes to type, by number; guarded by mu
 	closed    bool                 // guarded by mu
 
 	listener net.Listener
@@ -72,7 +74,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		options: o, log: o.Log, root: keys.NewKeyPair(),
 		phones: map[string]*Phone{}, customers: map[string]*Customer{},
-		offers: map[string]*offer{},
+		offers: map[string]*offer{}, typed: map[string]*typed{},
 	}
 	if o.RootKey != [32]byte{} {
 		s.root = keys.NewKeyPairFromPrivateKey(o.RootKey)

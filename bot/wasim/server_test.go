@@ -73,7 +73,7 @@ func TestMessagesWaitForTheNextOneAndNoLonger(t *testing.T) {
 
 func TestFaultReadsAsItWasWritten(t *testing.T) {
 	t.Parallel()
-	f := wasim.Fault{Kind: wasim.AckDelay, Account: "12025550111", After: 2, Count: 3, For: time.Minute, Delay: 5 * time.Second, Code: 463}
+	f := wasim.Fault{Kind: wasim.AckDelay, Account: "12025550111", After: 2, Count: 3, For: time.Minute, Delay: 5 * time.Second, Code: 463, NewChats: true}
 	text, err := json.Marshal(f)
 	must(t, err)
 	var read wasim.Fault
