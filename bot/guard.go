@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,27 @@ type fence struct {
 	owner   string
 }
 
+// underLease is a row if the fence in $1 and $2 holds.
+const underLease = `
+	select from frontdesk.account_lease where account_id = $1 and owner = $2 and lease_until > frontdesk.clock()
+	union all select where $1 = 0`
+
+func (f *fence) args() (account int64, owner string) {
+	if f == nil {
+		return 0, ""
+	}
+	return f.account, f.owner
+}
+
+// fenced is errFenced when a statement under the lease did nothing.
+func fenced(done sql.Result) error {
+	n, err := done.RowsAffected()
+	if err == nil && n == 0 {
+		return errFenced
+	}
+	return err
+}
+
 // unavailableError says that storage failed while a message was decrypted. It
 // passes for context.Canceled, the one error after which whatsmeow neither
 // acknowledges the message nor asks its sender for another copy: WhatsApp keeps
@@ -48,11 +70,12 @@ func (e *unavailableError) Unwrap() error        { return e.cause }
 // It also notices failing storage: from then on nothing is decrypted on this
 // connection, because what came later must not be stored before what came first.
 type guard struct {
-	turn   chan struct{} // whoever takes the token may change sessions
-	broken atomic.Bool   // storage failed; a new connection mends it
-	breaks atomic.Int64  // times something was refused
-	broke  func()        // called at each refusal
-	fence  *fence        // nil: sessions belong to nobody else
+	turn   chan struct{}          // whoever takes the token may change sessions
+	broken atomic.Bool            // storage failed; a new connection mends it
+	breaks atomic.Int64           // times something was refused
+	broke  func()                 // called at each refusal
+	fence  *fence                 // nil: sessions belong to nobody else
+	events atomic.Pointer[events] // of the device; set by protect
 
 	mu    sync.Mutex
 	batch *hold            // of the message being encrypted for all its devices; guarded by mu
@@ -70,6 +93,13 @@ func (g *guard) refuse() {
 	g.broken.Store(true)
 	g.breaks.Add(1)
 	g.broke()
+}
+
+// tidy forgets the text of handled messages.
+func (g *guard) tidy(ctx context.Context) {
+	if e := g.events.Load(); e != nil {
+		e.clear(ctx)
+	}
 }
 
 // hold is the right to change sessions. It ends by release, or by itself.
@@ -107,43 +137,17 @@ func (h *hold) end() bool {
 	return !late
 }
 
-// insideKey marks a context whose bearer holds the turn.
-type insideKey struct{}
-
-// inside is the decryption that ctx belongs to, or nil.
-func inside(ctx context.Context) *decryption {
-	d, _ := ctx.Value(insideKey{}).(*decryption)
-	return d
-}
-
-// decryption is one message being decrypted.
-type decryption struct {
-	failed atomic.Bool       // storage failed on the way
-	before map[string][]byte // sessions as they were, by address; used by its one goroutine
-	asked  map[string]bool   // sessions read by HasSession that GetSession may take; the same
-}
-
-// read reads a session and remembers it as it was.
-func (d *decryption) read(ctx context.Context, from store.SessionStore, address string) ([]byte, error) {
-	found, err := from.GetSession(ctx, address)
-	d.before[address] = found
-	return found, watched(ctx, err)
-}
-
-// watched passes err on and remembers a storage failure during a decryption.
-func watched(ctx context.Context, err error) error {
-	if d := inside(ctx); d != nil && err != nil {
-		d.failed.Store(true)
-	}
-	return err
-}
-
 // protect puts the guard around the stores of device.
 func (g *guard) protect(device *store.Device, db *dbutil.Database) {
 	device.Sessions = &sessions{SessionStore: device.Sessions, guard: g, db: db, owner: device.ID.String()}
-	device.EventBuffer = &events{EventBuffer: device.EventBuffer, guard: g}
-	device.Identities = &identities{IdentityStore: device.Identities, known: map[string][32]byte{}}
+	known := &identities{IdentityStore: device.Identities, known: map[string][32]byte{}}
+	buffer := &events{EventBuffer: device.EventBuffer, guard: g, identities: known, db: db, owner: device.ID.String()}
+	device.EventBuffer = buffer
+	g.events.Store(buffer)
+	device.Identities = known
 	device.PreKeys = preKeys{device.PreKeys}
+	device.PrivacyTokens = &tokens{PrivacyTokenStore: device.PrivacyTokens, known: map[types.JID]*store.PrivacyToken{}}
+	device.NCTSalt = &salt{NCTSaltStore: device.NCTSalt}
 }
 
 // sessions is whatsmeow's session store behind the guard.
@@ -191,11 +195,7 @@ func (s *sessions) PutManySessions(ctx context.Context, changed map[string][]byt
 // receipts and messages to the own phone are encrypted so.
 func (s *sessions) GetSession(ctx context.Context, address string) ([]byte, error) {
 	if d := inside(ctx); d != nil {
-		if d.asked[address] {
-			delete(d.asked, address)
-			return d.before[address], nil
-		}
-		return d.read(ctx, s.SessionStore, address)
+		return d.session(ctx, s.SessionStore, address)
 	}
 	h, err := s.guard.take(ctx)
 	if err != nil {
@@ -210,7 +210,8 @@ func (s *sessions) GetSession(ctx context.Context, address string) ([]byte, erro
 // PutSession ends what GetSession began.
 func (s *sessions) PutSession(ctx context.Context, address string, session []byte) error {
 	if d := inside(ctx); d != nil {
-		return watched(ctx, s.SessionStore.PutSession(ctx, address, mended(d.before[address], session)))
+		d.putSession(address, session)
+		return nil
 	}
 	s.guard.mu.Lock()
 	h := s.guard.loose[address]
@@ -227,8 +228,7 @@ func (s *sessions) PutSession(ctx context.Context, address string, session []byt
 // HasSession in a decryption reads the session at once: it is wanted next.
 func (s *sessions) HasSession(ctx context.Context, address string) (bool, error) {
 	if d := inside(ctx); d != nil {
-		found, err := d.read(ctx, s.SessionStore, address)
-		d.asked[address] = err == nil
+		found, err := d.session(ctx, s.SessionStore, address)
 		return found != nil, err
 	}
 	found, err := s.SessionStore.HasSession(ctx, address)
@@ -236,12 +236,16 @@ func (s *sessions) HasSession(ctx context.Context, address string) (bool, error)
 }
 
 func (s *sessions) DeleteSession(ctx context.Context, address string) error {
+	if d := inside(ctx); d != nil {
+		d.forgetSession(address)
+	}
 	return watched(ctx, s.SessionStore.DeleteSession(ctx, address))
 }
 
 // MigratePNToLID moves the sessions of a number to its LID.
 func (s *sessions) MigratePNToLID(ctx context.Context, pn, lid types.JID) error {
-	if inside(ctx) != nil {
+	if d := inside(ctx); d != nil {
+		clear(d.before) // read again what moves
 		return watched(ctx, s.SessionStore.MigratePNToLID(ctx, pn, lid))
 	}
 	h, err := s.guard.take(ctx)
@@ -266,72 +270,18 @@ func (s *sessions) flush(ctx context.Context, changed map[string][]byte) error {
 	for address, record := range changed {
 		addresses, records = append(addresses, address), append(records, record)
 	}
-	var account int64
-	var owner string
-	if f := s.guard.fence; f != nil {
-		account, owner = f.account, f.owner
-	}
+	account, owner := s.guard.fence.args()
 	done, err := s.db.Exec(ctx, `
 		with waiting as materialized (select set_config('synchronous_commit', 'on', true)),
-		ours as (
-		  select from frontdesk.account_lease where account_id = $4 and owner = $5 and lease_until > frontdesk.clock()
-		  union all select where $4 = 0)
+		ours as (`+underLease+`)
 		insert into whatsmeow_sessions (our_jid, their_id, session)
-		select $1, changed.address, changed.record from waiting, ours, unnest($2::text[], $3::bytea[]) as changed (address, record)
+		select $3, changed.address, changed.record from waiting, ours, unnest($4::text[], $5::bytea[]) as changed (address, record)
 		on conflict (our_jid, their_id) do update set session = excluded.session`,
-		s.owner, addresses, records, account, owner)
-	if err != nil {
+		account, owner, s.owner, addresses, records)
+	if err != nil || len(addresses) == 0 {
 		return err
 	}
-	if n, err := done.RowsAffected(); err == nil && n == 0 && len(addresses) > 0 {
-		return errFenced
-	}
-	return nil
-}
-
-// events is whatsmeow's buffer of decrypted messages behind the guard.
-type events struct {
-	store.EventBuffer
-	guard *guard
-}
-
-func (e *events) GetBufferedEvent(ctx context.Context, hash [32]byte) (*store.BufferedEvent, error) {
-	if e.guard.broken.Load() {
-		return nil, e.refused(errors.New("an earlier message was not stored"))
-	}
-	found, err := e.EventBuffer.GetBufferedEvent(ctx, hash)
-	if err != nil {
-		return nil, e.refused(err)
-	}
-	return found, nil
-}
-
-// DoDecryptionTxn runs a decryption while nothing else changes sessions.
-func (e *events) DoDecryptionTxn(ctx context.Context, decrypt func(context.Context) error) error {
-	h, err := e.guard.take(ctx)
-	if err != nil {
-		return &unavailableError{err}
-	}
-	defer h.end()
-	d, ran, failure := &decryption{before: map[string][]byte{}, asked: map[string]bool{}}, false, error(nil)
-	err = e.EventBuffer.DoDecryptionTxn(context.WithValue(ctx, insideKey{}, d), func(ctx context.Context) error {
-		failure, ran = decrypt(ctx), true
-		return failure
-	})
-	storageFailed := err != nil && (d.failed.Load() || !ran || failure == nil)
-	if storageFailed {
-		return e.refused(err)
-	}
-	return err
-}
-
-func (e *events) PutBufferedEvent(ctx context.Context, hash [32]byte, plaintext []byte, at time.Time) error {
-	return watched(ctx, e.EventBuffer.PutBufferedEvent(ctx, hash, plaintext, at))
-}
-
-func (e *events) refused(err error) error {
-	e.guard.refuse()
-	return &unavailableError{err}
+	return fenced(done)
 }
 
 // mostKnown is how many identity keys are remembered; beyond, all are read anew.
@@ -362,38 +312,59 @@ func (i *identities) learn(address string, key [32]byte) {
 	i.known[address] = key
 }
 
+func (i *identities) learnAll(met map[string][32]byte) {
+	for address, key := range met {
+		i.learn(address, key)
+	}
+}
+
 func (i *identities) forgetAll() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	clear(i.known)
 }
 
-// PutIdentity remembers a key once it is stored for sure: a decryption may still
-// be undone.
+// PutIdentity remembers a key once it is stored for sure: a decryption stores it
+// at its end.
 func (i *identities) PutIdentity(ctx context.Context, address string, key [32]byte) error {
 	if i.knows(address, key) {
 		return nil
 	}
+	if d := inside(ctx); d != nil {
+		d.identities[address] = key
+		return nil
+	}
 	err := i.IdentityStore.PutIdentity(ctx, address, key)
-	if err == nil && inside(ctx) == nil {
+	if err == nil {
 		i.learn(address, key)
 	}
-	return watched(ctx, err)
+	return err
 }
 
 func (i *identities) DeleteIdentity(ctx context.Context, address string) error {
 	defer i.forgetAll()
+	if d := inside(ctx); d != nil {
+		delete(d.identities, address)
+	}
 	return watched(ctx, i.IdentityStore.DeleteIdentity(ctx, address))
 }
 
 func (i *identities) DeleteAllIdentities(ctx context.Context, user string) error {
 	defer i.forgetAll()
+	if d := inside(ctx); d != nil {
+		clear(d.identities) // all of one message are one person's
+	}
 	return watched(ctx, i.IdentityStore.DeleteAllIdentities(ctx, user))
 }
 
 func (i *identities) IsTrustedIdentity(ctx context.Context, address string, key [32]byte) (bool, error) {
 	if i.knows(address, key) {
 		return true, nil
+	}
+	if d := inside(ctx); d != nil {
+		if met, ok := d.identities[address]; ok {
+			return met == key, nil
+		}
 	}
 	trusted, err := i.IdentityStore.IsTrustedIdentity(ctx, address, key)
 	return trusted, watched(ctx, err)
@@ -408,5 +379,9 @@ func (p preKeys) GetPreKey(ctx context.Context, id uint32) (*keys.PreKey, error)
 }
 
 func (p preKeys) RemovePreKey(ctx context.Context, id uint32) error {
+	if d := inside(ctx); d != nil {
+		d.spent = append(d.spent, int64(id))
+		return nil
+	}
 	return watched(ctx, p.PreKeyStore.RemovePreKey(ctx, id))
 }

@@ -178,6 +178,7 @@ func (i *Instance) keepLinked(ctx context.Context, a store.Account) (time.Durati
 	}
 	if l.online.Load() {
 		i.sayOnline()
+		l.guard.tidy(ctx)
 	}
 	return i.mend(ctx, l), nil
 }

@@ -111,6 +111,9 @@ func (l *link) close() {
 	l.handling.Lock()
 	l.closed = true
 	l.handling.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	defer cancel()
+	l.guard.tidy(ctx)
 }
 
 func (l *link) end(e ending) {
