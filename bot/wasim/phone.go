@@ -26,7 +26,7 @@ type Phone struct {
 	number string
 	line   queue // what waits for the linked device
 
-	mu      sync.Mutex
+	mu      sync.Mutex    // taken after a customer's, never before one
 	state   phoneState    // guarded by mu
 	saved   entry         // guarded by mu
 	current *connection   // the stream that logged in last; guarded by mu
@@ -116,16 +116,17 @@ func (p *Phone) Send(ctx context.Context, customer, text string) (string, error)
 	}
 	id, to := messageID(), p.server.Customer(customer)
 	to.receiveFromPhone(p.number, id, text)
+	names := to.recipient() // a customer's lock goes before a phone's
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state.Device == nil {
 		return id, nil
 	}
-	return id, p.queueCopy(ctx, to, id, text)
+	return id, p.queueCopy(ctx, to, names, id, text)
 }
 
 // queueCopy tells the linked device what was typed on the phone; mu is held.
-func (p *Phone) queueCopy(ctx context.Context, to *Customer, id, text string) error {
+func (p *Phone) queueCopy(ctx context.Context, to *Customer, names waBinary.Attrs, id, text string) error {
 	plaintext, err := proto.Marshal(&waE2E.Message{DeviceSentMessage: &waE2E.DeviceSentMessage{
 		DestinationJID: new(to.jid().String()),
 		Message:        &waE2E.Message{Conversation: &text},
@@ -133,9 +134,8 @@ func (p *Phone) queueCopy(ctx context.Context, to *Customer, id, text string) er
 	if err != nil {
 		return err
 	}
-	attrs := to.recipient()
-	attrs["notify"] = p.name()
-	return p.queueForDevice(ctx, id, plaintext, attrs)
+	names["notify"] = p.name()
+	return p.queueForDevice(ctx, id, plaintext, names)
 }
 
 // queueForDevice encrypts plaintext for the linked device and queues it; mu is
