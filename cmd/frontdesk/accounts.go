@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -76,15 +77,23 @@ func wantOf(ctx context.Context, s *Settings, id int64, w store.Wanted, done str
 }
 
 type pairCommand struct {
-	Name string `arg:"" help:"Name of the account; a new one is made if there is none unpaired."`
+	Name  string `arg:"" help:"Name of the account; a new one is made if there is none unpaired."`
+	Phone string `help:"The phone's number with country code: show a code to type there instead of one to scan."`
 }
 
-// pairingTime is how long pair shows codes.
-const pairingTime = 3 * time.Minute
+// How long pair shows codes, and how long they are kept fresh without a look.
+const (
+	pairingTime = 3 * time.Minute
+	pairingLook = 30 * time.Second
+)
 
 // Run is frontdesk pair: it shows codes until the phone is linked. A serve must be
 // running, for it holds the connection.
 func (c pairCommand) Run(ctx context.Context, s *Settings) error {
+	number := strings.NewReplacer("+", "", " ", "", "-", "", "(", "", ")", "").Replace(c.Phone)
+	if c.Phone != "" && (len(number) < 5 || len(number) > 15 || strings.Trim(number, "0123456789") != "" || number[0] == '0') {
+		return &settingsError{"--phone is not a number with country code, such as +12025550123"}
+	}
 	return withStore(ctx, s, func(d *database) error {
 		account, err := unpaired(ctx, s, d, c.Name)
 		if err != nil {
@@ -92,7 +101,7 @@ func (c pairCommand) Run(ctx context.Context, s *Settings) error {
 		}
 		ctx, cancel := context.WithTimeout(ctx, pairingTime)
 		defer cancel()
-		return showCodes(ctx, d, account)
+		return showCodes(ctx, d, account, number)
 	})
 }
 
@@ -110,8 +119,14 @@ func unpaired(ctx context.Context, s *Settings, d *database, name string) (int64
 	return a.ID, err
 }
 
-// showCodes draws every new code until the account has a phone.
-func showCodes(ctx context.Context, d *database, account int64) error {
+// showCodes shows every new code until the account has a phone: one to scan, or
+// one to type on the phone with that number.
+func showCodes(ctx context.Context, d *database, account int64, number string) error {
+	if number != "" {
+		if _, err := d.WantTypedCode(ctx, account, number, pairingLook); err != nil {
+			return err
+		}
+	}
 	shown := ""
 	for {
 		a, err := d.Account(ctx, account)
@@ -122,19 +137,32 @@ func showCodes(ctx context.Context, d *database, account int64) error {
 			fmt.Println("Linked. The account answers from now on.")
 			return nil
 		}
-		p, err := d.WantPairing(ctx, account, 30*time.Second)
+		p, err := d.WantPairing(ctx, account, pairingLook)
 		if err != nil {
 			return err
 		}
-		if p.Fresh && p.Code != shown {
-			shown = p.Code
-			fmt.Println("\nScan with WhatsApp: Settings, Linked devices, Link a device.")
-			qrterminal.GenerateHalfBlock(p.Code, qrterminal.L, os.Stdout)
+		if number != "" && p.Problem != "" {
+			return errors.New(p.Problem)
 		}
+		shown = showCode(p, number, shown)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("no phone scanned the code (status %s: %s); is 'frontdesk serve' running?", a.Status, a.StatusCause)
+			return fmt.Errorf("no phone was linked (status %s: %s); is 'frontdesk serve' running?", a.Status, a.StatusCause)
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
+}
+
+// showCode prints a code that was not shown yet and returns the one that was.
+func showCode(p store.Pairing, number, shown string) string {
+	switch {
+	case number != "" && p.TypedFresh && p.TypedCode != shown:
+		fmt.Printf("\nOn the phone: WhatsApp, Linked devices, Link with phone number instead. Type:\n\n    %s\n", p.TypedCode)
+		return p.TypedCode
+	case number == "" && p.Fresh && p.Code != shown:
+		fmt.Println("\nScan with WhatsApp: Settings, Linked devices, Link a device.")
+		qrterminal.GenerateHalfBlock(p.Code, qrterminal.L, os.Stdout)
+		return p.Code
+	}
+	return shown
 }

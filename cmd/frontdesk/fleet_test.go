@@ -237,4 +237,3 @@ func BenchmarkTakeOver(b *testing.B) {
 		}
 	}
 }
-

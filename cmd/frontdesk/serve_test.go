@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,22 @@ func TestPairShowsACodeInTheTerminalUntilAPhoneScansIt(t *testing.T) {
 	must(t, pairing.Start())
 	eventually(t, time.Minute, "a code in the terminal", func() bool { return strings.Contains(said.String(), "▄") })
 	must(t, r.wa.Phone(phone).Scan(deadline(t, time.Minute), r.code(1)))
+	if err := pairing.Wait(); err != nil || !strings.Contains(said.String(), "Linked.") {
+		t.Fatalf("pair ended with %v and said %q", err, said.String())
+	}
+}
+
+func TestPairShowsACodeToTypeForAPhoneNumber(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.start()
+	var said logFile
+	pairing := exec.Command(binary, "pair", "Terminal desk", "--phone", "+1 (202) 555-0111")
+	pairing.Env, pairing.Stdout, pairing.Stderr = r.env, &said, &said
+	must(t, pairing.Start())
+	code := regexp.MustCompile(`(?m)^    (\w{4}-\w{4})$`)
+	eventually(t, time.Minute, "a code in the terminal", func() bool { return code.MatchString(said.String()) })
+	must(t, r.wa.Phone(phone).EnterCode(deadline(t, time.Minute), code.FindStringSubmatch(said.String())[1]))
 	if err := pairing.Wait(); err != nil || !strings.Contains(said.String(), "Linked.") {
 		t.Fatalf("pair ended with %v and said %q", err, said.String())
 	}
