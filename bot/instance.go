@@ -49,6 +49,7 @@ type Instance struct {
 	report  report    // what the row should say; guarded by mu
 	limited time.Time // new chats are refused until then; guarded by mu
 	rested  time.Time // no new link before; used by step only
+	proxy   []byte    // the way of the last step, sealed; used by step only
 	alerted bool      // somebody knows that it is away; used by step only
 }
 
@@ -104,6 +105,9 @@ func (i *Instance) step(ctx context.Context) time.Duration {
 		return i.stumble(ctx, "read the account", err)
 	}
 	i.usual.Store(int64(a.Debounce()))
+	if !bytes.Equal(i.proxy, a.Proxy) {
+		i.proxy, i.rested = a.Proxy, time.Time{} // another way may work at once
+	}
 	if err := i.readRestriction(ctx, a); err != nil {
 		return i.stumble(ctx, "read the account's restriction", err)
 	}
