@@ -96,6 +96,22 @@ func (c *Customer) named(first, other string) waBinary.Attrs {
 	return attrs
 }
 
+// called is the name of the customer or of the account as the customer's phone
+// writes it inside messages; mu is held.
+func (c *Customer) called(self bool, account string) string {
+	byLID := c.state.Addressing == LIDFirst || c.state.Addressing == LIDOnly
+	name := types.NewJID(account, types.DefaultUserServer)
+	switch {
+	case self && byLID:
+		name = c.lid()
+	case self:
+		name = c.jid()
+	case byLID:
+		name = types.NewJID(accountLID+account, types.HiddenUserServer)
+	}
+	return name.String()
+}
+
 // hidden reports whether the customer of that number keeps the LID to themselves.
 func (s *Server) hidden(number string) bool {
 	s.mu.RLock()

@@ -58,7 +58,7 @@ func (p *Phone) share(ctx context.Context) error {
 		}
 		p.state.Patches[string(appstate.WAPatchCriticalBlock)] = [][]byte{patch}
 	}
-	plaintext, err := proto.Marshal(&waE2E.Message{ProtocolMessage: &waE2E.ProtocolMessage{
+	shared := &waE2E.Message{ProtocolMessage: &waE2E.ProtocolMessage{
 		Type: waE2E.ProtocolMessage_APP_STATE_SYNC_KEY_SHARE.Enum(),
 		AppStateSyncKeyShare: &waE2E.AppStateSyncKeyShare{Keys: []*waE2E.AppStateSyncKey{{
 			KeyID: &waE2E.AppStateSyncKeyId{KeyID: p.state.Sync.ID},
@@ -67,12 +67,9 @@ func (p *Phone) share(ctx context.Context) error {
 				Fingerprint: &waE2E.AppStateSyncKeyFingerprint{RawID: proto.Uint32(1), CurrentIndex: proto.Uint32(1)},
 			},
 		}}},
-	}})
-	if err != nil {
-		return err
-	}
+	}}
 	p.server.counts.add("peer.out", 1)
-	return p.queueForDevice(ctx, messageID(), plaintext, waBinary.Attrs{"category": "peer", "peer_recipient_lid": p.lid()})
+	return p.queueForDevice(ctx, messageID(), shared, waBinary.Attrs{"category": "peer", "peer_recipient_lid": p.lid()})
 }
 
 // namePatch is the first version of the critical settings: the account's name.

@@ -124,6 +124,8 @@ func (c *connection) handle(n *waBinary.Node) {
 		c.receipt(n)
 	case "ack":
 		c.ack(n)
+	case "call":
+		c.call(n)
 	case "chatstate":
 		c.chatState(n)
 	case "presence":

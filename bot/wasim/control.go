@@ -1,188 +1,15 @@
 package wasim
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 )
-
-// maxWait is how long a request for messages may wait for the next one.
-const maxWait = 30 * time.Second
-
-// What the control requests carry, besides Fault and Stats.
-type (
-	scanRequest struct {
-		QR string `json:"qr"`
-	}
-	codeRequest struct {
-		Code string `json:"code"`
-	}
-	addressRequest struct {
-		Mode    Addressing `json:"mode,omitempty"` // unchanged if empty
-		HideLID *bool      `json:"hideLid,omitempty"`
-	}
-	sendRequest struct {
-		To   string `json:"to"` // the customer of a phone, the account of a customer
-		Text string `json:"text"`
-	}
-	sendResponse struct {
-		ID string `json:"id"`
-	}
-	chatResponse struct {
-		Messages []Message `json:"messages"`
-		Typing   bool      `json:"typing"`
-	}
-	errorResponse struct {
-		Error string `json:"error"`
-	}
-)
-
-// controlRoutes let another process hold the phones and customers.
-func (s *Server) controlRoutes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /phones/{number}/scan", s.controlScan)
-	mux.HandleFunc("POST /phones/{number}/code", s.controlCode)
-	mux.HandleFunc("POST /phones/{number}/unlink", s.controlUnlink)
-	mux.HandleFunc("POST /phones/{number}/messages", s.controlPhoneSend)
-	mux.HandleFunc("POST /customers/{number}/messages", s.controlSend)
-	mux.HandleFunc("GET /customers/{number}/messages", s.controlMessages)
-	mux.HandleFunc("POST /customers/{number}/address", s.controlAddress)
-	mux.HandleFunc("POST /faults", s.controlFault)
-	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { respond(w, s.Stats(), nil) })
-	mux.HandleFunc("GET /logins", func(w http.ResponseWriter, _ *http.Request) { respond(w, s.Logins(), nil) })
-	return onlyNumbers(mux)
-}
-
-// onlyNumbers refuses what is not a phone number before it reaches a route.
-func onlyNumbers(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-		if len(parts) > 1 && !digits(parts[1]) {
-			respond(w, nil, errors.New("a phone number is 5 to 15 digits"))
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func (s *Server) controlScan(w http.ResponseWriter, r *http.Request) {
-	var asked scanRequest
-	if accept(w, r, &asked) {
-		respond(w, struct{}{}, s.Phone(r.PathValue("number")).Scan(r.Context(), asked.QR))
-	}
-}
-
-func (s *Server) controlCode(w http.ResponseWriter, r *http.Request) {
-	var asked codeRequest
-	if accept(w, r, &asked) {
-		respond(w, struct{}{}, s.Phone(r.PathValue("number")).EnterCode(r.Context(), asked.Code))
-	}
-}
-
-func (s *Server) controlAddress(w http.ResponseWriter, r *http.Request) {
-	var asked addressRequest
-	if !accept(w, r, &asked) {
-		return
-	}
-	c := s.Customer(r.PathValue("number"))
-	if asked.HideLID != nil {
-		c.HideLID(*asked.HideLID)
-	}
-	var err error
-	if asked.Mode != "" {
-		err = c.Address(asked.Mode)
-	}
-	respond(w, struct{}{}, err)
-}
-
-func (s *Server) controlUnlink(w http.ResponseWriter, r *http.Request) {
-	respond(w, struct{}{}, s.Phone(r.PathValue("number")).Unlink(r.Context()))
-}
-
-func (s *Server) controlPhoneSend(w http.ResponseWriter, r *http.Request) {
-	var asked sendRequest
-	if accept(w, r, &asked) {
-		id, err := s.Phone(r.PathValue("number")).Send(r.Context(), asked.To, asked.Text)
-		respond(w, sendResponse{id}, err)
-	}
-}
-
-// controlSend answers once the message is on disk.
-func (s *Server) controlSend(w http.ResponseWriter, r *http.Request) {
-	var asked sendRequest
-	if !accept(w, r, &asked) {
-		return
-	}
-	id, err := s.Customer(r.PathValue("number")).Send(r.Context(), asked.To, asked.Text)
-	if err == nil {
-		err = s.save()
-	}
-	respond(w, sendResponse{id}, err)
-}
-
-func (s *Server) controlFault(w http.ResponseWriter, r *http.Request) {
-	var asked Fault
-	if accept(w, r, &asked) {
-		respond(w, struct{}{}, s.Fault(asked)) //nolint:contextcheck // a fault happens whoever still listens
-	}
-}
-
-func (s *Server) controlMessages(w http.ResponseWriter, r *http.Request) {
-	asked := r.URL.Query()
-	after, _ := strconv.Atoi(asked.Get("after"))
-	wait, _ := time.ParseDuration(asked.Get("wait"))
-	chat, err := s.Customer(r.PathValue("number")).await(r.Context(), asked.Get("account"), after, min(wait, maxWait))
-	respond(w, chat, err)
-}
-
-// await returns the bubbles after a Seq, as soon as there are any or wait is over.
-func (c *Customer) await(ctx context.Context, account string, after int, wait time.Duration) (chatResponse, error) {
-	if !digits(account) {
-		return chatResponse{}, errors.New("say which account, by its phone number")
-	}
-	over := time.After(wait)
-	for {
-		changed := c.Changed()
-		chat := chatResponse{Messages: []Message{}, Typing: c.Typing(account)}
-		for _, m := range c.Messages(account) {
-			if m.Seq > after {
-				chat.Messages = append(chat.Messages, m)
-			}
-		}
-		if len(chat.Messages) > 0 {
-			return chat, nil
-		}
-		select {
-		case <-changed:
-		case <-over:
-			return chat, nil
-		case <-ctx.Done():
-			return chat, ctx.Err()
-		}
-	}
-}
-
-func accept(w http.ResponseWriter, r *http.Request, into any) bool {
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(into)
-	if err != nil {
-		respond(w, nil, errors.New("the request is not the JSON that is expected here"))
-	}
-	return err == nil
-}
-
-func respond(w http.ResponseWriter, body any, err error) {
-	w.Header().Set("Content-Type", "application/json")
-	if err != nil {
-		w.WriteHeader(http.StatusUnprocessableEntity)
-		body = errorResponse{err.Error()}
-	}
-	_ = json.NewEncoder(w).Encode(body)
-}
 
 // Control moves the phones and customers of a server in another process. Its
 // methods do what those of [Phone], [Customer] and [Server] do, with their errors,
@@ -217,6 +44,43 @@ func (c *Control) HideLID(ctx context.Context, customer string, hidden bool) err
 	return c.call(ctx, http.MethodPost, "/customers/"+customer+"/address", addressRequest{HideLID: &hidden}, nil)
 }
 
+// ShareHistory has a phone give its chats to the linked device.
+func (c *Control) ShareHistory(ctx context.Context, phone string) (id string, err error) {
+	return c.send(ctx, "/phones/"+phone+"/history", nil)
+}
+
+// Remember puts earlier messages into the chat of a phone and a customer.
+func (c *Control) Remember(ctx context.Context, phone, customer string, earlier ...Message) error {
+	return c.call(ctx, http.MethodPost, "/phones/"+phone+"/memories", memoryRequest{customer, earlier}, nil)
+}
+
+// Receipts has a customer answer all further messages with the receipts of mode.
+func (c *Control) Receipts(ctx context.Context, customer string, mode ReceiptMode) error {
+	return c.call(ctx, http.MethodPost, "/customers/"+customer+"/receipts", receiptsRequest{mode}, nil)
+}
+
+// SetTyping shows an account that a customer is typing, or no longer is.
+func (c *Control) SetTyping(ctx context.Context, customer, account string, typing bool) error {
+	return c.call(ctx, http.MethodPost, "/customers/"+customer+"/typing", typingRequest{account, typing}, nil)
+}
+
+// Call has a customer ring at an account.
+func (c *Control) Call(ctx context.Context, customer, account string) (id string, err error) {
+	return c.send(ctx, "/customers/"+customer+"/calls", sendRequest{To: account})
+}
+
+// HangUp has a customer end a call that rings.
+func (c *Control) HangUp(ctx context.Context, customer, account, id string) error {
+	return c.call(ctx, http.MethodPost, "/customers/"+customer+"/hangups", sendRequest{To: account, ID: id}, nil)
+}
+
+// Calls are a customer's calls to an account.
+func (c *Control) Calls(ctx context.Context, customer, account string) ([]Call, error) {
+	var found []Call
+	err := c.call(ctx, http.MethodGet, "/customers/"+customer+"/calls?account="+url.QueryEscape(account), nil, &found)
+	return found, err
+}
+
 // Unlink has a phone remove its linked device.
 func (c *Control) Unlink(ctx context.Context, phone string) error {
 	return c.call(ctx, http.MethodPost, "/phones/"+phone+"/unlink", nil, nil)
@@ -224,15 +88,63 @@ func (c *Control) Unlink(ctx context.Context, phone string) error {
 
 // PhoneSend has an owner write to a customer on the phone itself.
 func (c *Control) PhoneSend(ctx context.Context, phone, customer, text string) (id string, err error) {
-	var sent sendResponse
-	err = c.call(ctx, http.MethodPost, "/phones/"+phone+"/messages", sendRequest{customer, text}, &sent)
-	return sent.ID, err
+	return c.send(ctx, "/phones/"+phone+"/messages", sendRequest{To: customer, Text: text})
+}
+
+// PhoneSendMedia has an owner send a file to a customer on the phone itself.
+func (c *Control) PhoneSendMedia(ctx context.Context, phone, customer string, m Media) (id string, err error) {
+	return c.send(ctx, "/phones/"+phone+"/messages", sendRequest{To: customer, Media: &m})
+}
+
+// PhoneReact has an owner put an emoji beneath a message.
+func (c *Control) PhoneReact(ctx context.Context, phone, customer, message, emoji string) (id string, err error) {
+	return c.send(ctx, "/phones/"+phone+"/reactions", sendRequest{To: customer, ID: message, Text: emoji})
 }
 
 // Send has a customer write to an account. The message is on disk afterwards.
 func (c *Control) Send(ctx context.Context, customer, account, text string) (id string, err error) {
+	return c.send(ctx, "/customers/"+customer+"/messages", sendRequest{To: account, Text: text})
+}
+
+// SendMedia has a customer send a file to an account.
+func (c *Control) SendMedia(ctx context.Context, customer, account string, m Media) (id string, err error) {
+	return c.send(ctx, "/customers/"+customer+"/messages", sendRequest{To: account, Media: &m})
+}
+
+// SendLocation has a customer send a place to an account.
+func (c *Control) SendLocation(ctx context.Context, customer, account string, l Location) (id string, err error) {
+	return c.send(ctx, "/customers/"+customer+"/messages", sendRequest{To: account, Location: &l})
+}
+
+// SendContact has a customer send somebody's card to an account.
+func (c *Control) SendContact(ctx context.Context, customer, account string, card Contact) (id string, err error) {
+	return c.send(ctx, "/customers/"+customer+"/messages", sendRequest{To: account, Contact: &card})
+}
+
+// Reply has a customer answer a message of the chat.
+func (c *Control) Reply(ctx context.Context, customer, account, message, text string) (id string, err error) {
+	return c.send(ctx, "/customers/"+customer+"/messages", sendRequest{To: account, ID: message, Text: text})
+}
+
+// React has a customer put an emoji beneath a message.
+func (c *Control) React(ctx context.Context, customer, account, message, emoji string) (id string, err error) {
+	return c.send(ctx, "/customers/"+customer+"/reactions", sendRequest{To: account, ID: message, Text: emoji})
+}
+
+// Edit has a customer change a message.
+func (c *Control) Edit(ctx context.Context, customer, account, message, text string) (id string, err error) {
+	return c.send(ctx, "/customers/"+customer+"/edits", sendRequest{To: account, ID: message, Text: text})
+}
+
+// Delete has a customer take a message back.
+func (c *Control) Delete(ctx context.Context, customer, account, message string) (id string, err error) {
+	return c.send(ctx, "/customers/"+customer+"/deletions", sendRequest{To: account, ID: message})
+}
+
+// send is call for what has an id afterwards.
+func (c *Control) send(ctx context.Context, path string, asked any) (id string, err error) {
 	var sent sendResponse
-	err = c.call(ctx, http.MethodPost, "/customers/"+customer+"/messages", sendRequest{account, text}, &sent)
+	err = c.call(ctx, http.MethodPost, path, asked, &sent)
 	return sent.ID, err
 }
 
@@ -270,7 +182,7 @@ func (c *Control) call(ctx context.Context, method, path string, asked, found an
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, strings.NewReader(string(body)))
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,34 +16,14 @@ import (
 	"go.mau.fi/libsignal/keys/prekey"
 	"go.mau.fi/libsignal/signalerror"
 	waBinary "go.mau.fi/whatsmeow/binary"
+	"go.mau.fi/whatsmeow/proto/waCommon"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/types"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // remembered is how many messages of a chat the state file keeps.
 const remembered = 200
-
-// What a message's Status may be.
-const (
-	Pending   = "pending"   // waits for the account to connect
-	Waiting   = "waiting"   // came, but could not be opened; the sender was asked for another copy
-	Sent      = "sent"      // was written to the other side
-	Delivered = "delivered" // the other side has acknowledged it
-	Read      = "read"      // the other side has read it
-)
-
-// Message is one bubble of a chat as the customer sees it.
-type Message struct {
-	Seq          int       `json:"seq"` // grows with every message that the customer sees
-	ID           string    `json:"id"`
-	Text         string    `json:"text"`
-	FromCustomer bool      `json:"fromCustomer"`
-	At           time.Time `json:"at"`
-	Status       string    `json:"status"`
-	Copies       int       `json:"copies"` // how often this id came and could be decrypted
-}
 
 // Customer is somebody who writes to accounts. Its methods are safe from any
 // goroutine.
@@ -65,13 +46,18 @@ type customerState struct {
 	Addressing Addressing       `json:"addressing,omitempty"`
 	Turn       int              `json:"turn,omitempty"`   // stanzas sent while Mixed
 	Hidden     bool             `json:"hidden,omitempty"` // the LID is not told by usync
+	Receipts   ReceiptMode      `json:"receipts,omitempty"`
 }
 
 // chat is what the customer and one account said.
 type chat struct {
 	Messages []Message `json:"messages"`
 	Known    bool      `json:"known,omitempty"` // the customer has written to the account
-	typing   bool
+
+	Originals []original `json:"originals,omitempty"` // the newest messages that are more than text
+	Changes   []string   `json:"changes,omitempty"`   // ids of the newest answers that spoke about another message
+	Calls     []Call     `json:"calls,omitempty"`
+	typing    bool
 }
 
 func newCustomer(s *Server, number string) *Customer {
@@ -87,6 +73,98 @@ func (c *Customer) Number() string { return c.number }
 // Send writes text to an account and returns the message's id. The message waits
 // if the account is offline; without a linked device Send refuses.
 func (c *Customer) Send(ctx context.Context, account, text string) (string, error) {
+	return c.post(ctx, account, &waE2E.Message{Conversation: &text})
+}
+
+// SendMedia is Send for a file, which is encrypted and put into the media store.
+func (c *Customer) SendMedia(ctx context.Context, account string, m Media) (string, error) {
+	if _, err := c.server.linked(account); err != nil {
+		return "", err
+	}
+	shown, err := c.server.attach(m, account, c.number)
+	if err != nil {
+		return "", err
+	}
+	return c.post(ctx, account, shown)
+}
+
+// SendLocation is Send for a place.
+func (c *Customer) SendLocation(ctx context.Context, account string, l Location) (string, error) {
+	return c.post(ctx, account, l.message())
+}
+
+// SendContact is Send for somebody's card.
+func (c *Customer) SendContact(ctx context.Context, account string, card Contact) (string, error) {
+	return c.post(ctx, account, card.message())
+}
+
+// Reply is Send for an answer to a message of the chat, whoever wrote it.
+func (c *Customer) Reply(ctx context.Context, account, id, text string) (string, error) {
+	known, err := c.about(account, id, false)
+	if err != nil {
+		return "", err
+	}
+	c.mu.Lock()
+	author, quote := c.called(known.FromCustomer, account), c.chat(account).sent(id)
+	c.mu.Unlock()
+	return c.post(ctx, account, &waE2E.Message{ExtendedTextMessage: &waE2E.ExtendedTextMessage{
+		Text:        &text,
+		ContextInfo: &waE2E.ContextInfo{StanzaID: &id, Participant: &author, QuotedMessage: quote},
+	}})
+}
+
+// React puts an emoji beneath a message of the chat, in the place of the last, or
+// takes it away if emoji is empty.
+func (c *Customer) React(ctx context.Context, account, id, emoji string) (string, error) {
+	known, err := c.about(account, id, false)
+	if err != nil {
+		return "", err
+	}
+	return c.post(ctx, account, reaction(c.key(known, account), emoji))
+}
+
+// Edit changes the text of a message the customer wrote.
+func (c *Customer) Edit(ctx context.Context, account, id, text string) (string, error) {
+	known, err := c.about(account, id, true)
+	if err != nil {
+		return "", err
+	}
+	return c.post(ctx, account, &waE2E.Message{EditedMessage: &waE2E.FutureProofMessage{
+		Message: &waE2E.Message{ProtocolMessage: &waE2E.ProtocolMessage{
+			Key: c.key(known, account), Type: waE2E.ProtocolMessage_MESSAGE_EDIT.Enum(),
+			EditedMessage: &waE2E.Message{Conversation: &text}, TimestampMS: new(time.Now().UnixMilli()),
+		}},
+	}})
+}
+
+// Delete takes a message the customer wrote back for everyone.
+func (c *Customer) Delete(ctx context.Context, account, id string) (string, error) {
+	known, err := c.about(account, id, true)
+	if err != nil {
+		return "", err
+	}
+	return c.post(ctx, account, &waE2E.Message{ProtocolMessage: &waE2E.ProtocolMessage{
+		Key: c.key(known, account), Type: waE2E.ProtocolMessage_REVOKE.Enum(),
+	}})
+}
+
+// reaction is what puts an emoji beneath the message of that key.
+func reaction(key *waCommon.MessageKey, emoji string) *waE2E.Message {
+	return &waE2E.Message{ReactionMessage: &waE2E.ReactionMessage{
+		Key: key, Text: &emoji, SenderTimestampMS: new(time.Now().UnixMilli()),
+	}}
+}
+
+// key names a message of the chat as the customer's phone does.
+func (c *Customer) key(m Message, account string) *waCommon.MessageKey {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	chat := c.called(false, account)
+	return &waCommon.MessageKey{ID: &m.ID, FromMe: &m.FromCustomer, RemoteJID: &chat}
+}
+
+// post sends m to an account and shows what it does in the chat.
+func (c *Customer) post(ctx context.Context, account string, m *waE2E.Message) (string, error) {
 	p, err := c.server.linked(account)
 	if err != nil {
 		return "", err
@@ -94,13 +172,20 @@ func (c *Customer) Send(ctx context.Context, account, text string) (string, erro
 	id := messageID()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	said := c.add(account, Message{ID: id, Text: text, FromCustomer: true, Status: Pending})
-	if err := c.queueMessage(ctx, p, id, text, 0); err != nil {
-		c.chat(account).Messages = c.chat(account).Messages[:said]
+	if err := c.queueMessage(ctx, p, id, m, 0); err != nil {
 		return "", fmt.Errorf("write to the account: %w", err)
 	}
+	talk := c.chat(account)
+	talk.keep(id, m)
+	if talk.change(true, opened(m)) {
+		c.change()
+	} else {
+		said := c.server.bubble(opened(m))
+		said.ID, said.FromCustomer, said.Status = id, true, Pending
+		c.add(account, said)
+	}
 	if _, twice := c.server.faults.strikes(Reencrypt, account, c.number); twice {
-		return id, c.queueMessage(ctx, p, id, text, 0)
+		return id, c.queueMessage(ctx, p, id, m, 0)
 	}
 	return id, nil
 }
@@ -137,15 +222,17 @@ func (c *Customer) Reinstall() {
 	c.touch()
 }
 
-// add appends a message and returns its index; mu is held.
-func (c *Customer) add(account string, m Message) int {
+// add appends a message, which is new unless it says when it was; mu is held.
+func (c *Customer) add(account string, m Message) {
 	talk := c.chat(account)
 	c.state.Seq++
-	m.Seq, m.At = c.state.Seq, time.Now()
+	m.Seq = c.state.Seq
+	if m.At.IsZero() {
+		m.At = time.Now()
+	}
 	talk.Messages = append(talk.Messages, m)
 	talk.Known = talk.Known || m.FromCustomer
 	c.change()
-	return len(talk.Messages) - 1
 }
 
 // chat is the chat with account, made on demand; mu is held.
@@ -183,9 +270,9 @@ func (c *Customer) change() {
 	c.touch()
 }
 
-// queueMessage encrypts text for the account's device and queues it; mu is held.
-func (c *Customer) queueMessage(ctx context.Context, p *Phone, id, text string, retry int) error {
-	plaintext, err := proto.Marshal(&waE2E.Message{Conversation: &text})
+// queueMessage encrypts m for the account's device and queues it; mu is held.
+func (c *Customer) queueMessage(ctx context.Context, p *Phone, id string, m *waE2E.Message, retry int) error {
+	plaintext, err := proto.Marshal(m)
 	if err != nil {
 		return err
 	}
@@ -197,14 +284,15 @@ func (c *Customer) queueMessage(ctx context.Context, p *Phone, id, text string, 
 	if err != nil {
 		return err
 	}
-	enc := waBinary.Attrs{"v": 2, "type": kind}
+	attrs, enc := described(m)
+	enc["type"] = kind
 	if retry > 0 {
 		enc["count"] = retry
 	} else if _, struck := c.server.faults.strikes(Garble, p.number, c.number); struck {
 		ciphertext[len(ciphertext)-1] ^= 0xff
 	}
-	attrs := c.sender()
-	attrs["id"], attrs["type"], attrs["notify"] = id, "text", "Customer "+c.number[len(c.number)-4:]
+	maps.Copy(attrs, c.sender())
+	attrs["id"], attrs["notify"] = id, c.name()
 	c.queue(p, "message", id, waBinary.Node{Tag: "message", Attrs: attrs, Content: []waBinary.Node{
 		{Tag: "enc", Attrs: enc, Content: ciphertext},
 	}})
@@ -248,14 +336,14 @@ func (c *Customer) receive(ctx context.Context, p *Phone, id string, enc waBinar
 		return
 	}
 	c.show(p.number, id, message)
-	c.queueReceipt(p, id, "")
-	c.queueReceipt(p, id, "read")
+	c.acknowledge(p, id, message)
 }
 
 // drop counts a message whose ratchet counter was used before: a frame that came
 // twice, or an answer the customer will never see.
 func (c *Customer) drop(p *Phone, id string) {
-	if c.chat(p.number).find(id) != nil {
+	talk := c.chat(p.number)
+	if talk.find(id) != nil || slices.Contains(talk.Changes, id) {
 		c.server.counts.add("customer.repeated", 1)
 		return
 	}
@@ -285,45 +373,41 @@ func (c *Customer) askAgain(p *Phone, id string, enc waBinary.Node) {
 	}})
 }
 
-// show puts a decrypted message into the chat, or changes the one it speaks
-// about; mu is held.
+// show puts what came from the account, decrypted, into the chat, or has its
+// effect on the message it speaks about; mu is held.
 func (c *Customer) show(account, id string, m *waE2E.Message) {
 	talk := c.chat(account)
 	talk.typing = false
-	if known := talk.find(id); known != nil {
-		if known.Status == Waiting {
-			c.state.Seq++
-			known.Seq, known.Status, known.Text = c.state.Seq, Read, saying(m)
-		}
+	known := talk.find(id)
+	if known != nil && known.Status != Waiting {
 		known.Copies++
 		c.change()
 		return
 	}
-	if edited, said := edit(m); edited != "" {
-		if known := talk.find(edited); known != nil {
-			known.Text = said
-			c.change()
-			return
-		}
+	if talk.change(false, opened(m)) {
+		talk.Messages = slices.DeleteFunc(talk.Messages, func(waiting Message) bool { return waiting.ID == id })
+		talk.Changes = append(talk.Changes[max(0, len(talk.Changes)-remembered):], id)
+		c.change()
+		return
 	}
-	c.add(account, Message{ID: id, Text: saying(m), Status: Read, Copies: 1})
+	said := c.server.bubble(opened(m))
+	said.ID, said.Status, said.Copies = id, Read, 1
+	talk.keep(id, opened(m))
+	if known == nil {
+		c.add(account, said)
+		return
+	}
+	c.state.Seq++
+	said.Seq, said.At = c.state.Seq, known.At
+	*known = said
+	c.change()
 }
 
-// receiveFromPhone takes what the owner typed on the phone.
-func (c *Customer) receiveFromPhone(account, id, said string) {
+// receiveFromPhone takes what the owner sent on the phone.
+func (c *Customer) receiveFromPhone(account, id string, m *waE2E.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.add(account, Message{ID: id, Text: said, Status: Read, Copies: 1})
-}
-
-func (c *Customer) queueReceipt(p *Phone, id, kind string) {
-	attrs := c.sender()
-	attrs["id"] = id
-	if kind != "" {
-		attrs["type"] = kind
-	}
-	c.server.counts.add("receipt.out", 1)
-	c.queue(p, "receipt", id, waBinary.Node{Tag: "receipt", Attrs: attrs})
+	c.show(account, id, m)
 }
 
 // resend answers a device's retry receipt: the same message in a new ciphertext.
@@ -339,7 +423,8 @@ func (c *Customer) resend(ctx context.Context, p *Phone, receipt *waBinary.Node)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	said := c.chat(p.number).find(text(receipt, "id"))
+	id := text(receipt, "id")
+	said := c.chat(p.number).sent(id)
 	if said == nil || count > 5 {
 		return
 	}
@@ -350,7 +435,7 @@ func (c *Customer) resend(ctx context.Context, p *Phone, receipt *waBinary.Node)
 			return
 		}
 	}
-	if err := c.queueMessage(ctx, p, said.ID, said.Text, count); err != nil {
+	if err := c.queueMessage(ctx, p, id, said, count); err != nil {
 		c.server.log.Warn("Message not sent again", "error", err)
 	}
 }
@@ -359,7 +444,7 @@ func (c *Customer) resend(ctx context.Context, p *Phone, receipt *waBinary.Node)
 func (c *Customer) mark(account, id, status string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	order := []string{Pending, Sent, Delivered, Read}
+	order := []string{Pending, Sent, Delivered, Read, Played}
 	said := c.chat(account).find(id)
 	if said == nil || slices.Index(order, said.Status) >= slices.Index(order, status) {
 		return
@@ -407,44 +492,11 @@ func (c *Customer) offer() []waBinary.Node {
 	return append(c.state.Keys.offer(), c.state.Keys.registration())
 }
 
+// name is what the customer is called on the other side.
+func (c *Customer) name() string { return "Customer " + c.number[len(c.number)-4:] }
+
 func (c *Customer) jid() types.JID { return types.NewJID(c.number, types.DefaultUserServer) }
 func (c *Customer) lid() types.JID { return types.NewJID(customerLID+c.number, types.HiddenUserServer) }
-
-// edit is the id of the message that m changes and its new text, or "".
-func edit(m *waE2E.Message) (id, said string) {
-	change := m.GetProtocolMessage()
-	if m.GetEditedMessage() != nil {
-		change = m.GetEditedMessage().GetMessage().GetProtocolMessage()
-	}
-	switch change.GetType() {
-	case waE2E.ProtocolMessage_MESSAGE_EDIT:
-		return change.GetKey().GetID(), saying(change.GetEditedMessage())
-	case waE2E.ProtocolMessage_REVOKE:
-		return change.GetKey().GetID(), ""
-	}
-	return "", ""
-}
-
-// saying is what a message reads as: its text, its caption or what it is.
-func saying(m *waE2E.Message) string {
-	for _, said := range []string{
-		m.GetConversation(), m.GetExtendedTextMessage().GetText(), m.GetImageMessage().GetCaption(),
-		m.GetVideoMessage().GetCaption(), m.GetDocumentMessage().GetCaption(), m.GetReactionMessage().GetText(),
-		m.GetPollCreationMessage().GetName(), m.GetPollCreationMessageV3().GetName(),
-	} {
-		if said != "" {
-			return said
-		}
-	}
-	kind := "message"
-	m.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
-		if name := string(field.Name()); name != "messageContextInfo" {
-			kind = strings.TrimSuffix(name, "Message")
-		}
-		return true
-	})
-	return "[" + kind + "]"
-}
 
 // messageID is an id as phones make them.
 func messageID() string { return "3A" + strings.ToUpper(hex.EncodeToString(randomBytes(9))) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
+	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/types"
 )
 
@@ -257,6 +258,34 @@ func cloned(attrs waBinary.Attrs) waBinary.Attrs {
 	return copied
 }
 
+// described are the attributes by which a stanza and its ciphertext tell the
+// server what it cannot read.
+func described(m *waE2E.Message) (stanza, enc waBinary.Attrs) {
+	stanza, enc = waBinary.Attrs{"type": "text"}, waBinary.Attrs{"v": 2}
+	inner := opened(m)
+	switch kind := kind(inner); {
+	case attachment(inner) != nil:
+		stanza["type"], enc["mediatype"] = "media", mediaType(kind)
+	case inner.GetContactMessage() != nil:
+		stanza["type"], enc["mediatype"] = "media", "vcard"
+	case inner.GetReactionMessage() != nil:
+		stanza["type"], enc["decrypt-fail"] = "reaction", "hide"
+	case inner.GetProtocolMessage().GetType() == waE2E.ProtocolMessage_MESSAGE_EDIT:
+		stanza["edit"], enc["decrypt-fail"] = string(types.EditAttributeMessageEdit), "hide"
+	case inner.GetProtocolMessage().GetKey() != nil:
+		stanza["edit"], enc["decrypt-fail"] = string(types.EditAttributeSenderRevoke), "hide"
+	}
+	return stanza, enc
+}
+
+// mediaType is what stanzas call a kind of file.
+func mediaType(kind string) string {
+	if kind == Voice {
+		return "ptt"
+	}
+	return kind
+}
+
 // message takes what the device sends to somebody.
 func (c *connection) message(n *waBinary.Node) {
 	if c.phone == nil {
@@ -381,8 +410,12 @@ func (c *connection) receiptFor(n *waBinary.Node, kind, id string) {
 	case "", "inactive", "sender", "peer_msg", "hist_sync":
 		c.settle("message", id)
 		c.markFor(from, id, Delivered)
-	case "read", "read-self", "played":
+	case "read", "read-self":
 		c.markFor(from, id, Read)
+	case "played":
+		c.markFor(from, id, Played)
+	case "server-error":
+		c.phone.uploadAgain(n)
 	case "retry":
 		c.phone.line.expectAck(id)
 		c.settle("message", id)

@@ -53,6 +53,15 @@ const (
 	RefuseMedia FaultKind = "refuse-media"
 )
 
+// Faults of files that customers sent, at their next download.
+const (
+	// MediaGone answers downloads of the file with the status Code (404 unless told)
+	// until the device asks for it again: then the phone puts it elsewhere.
+	MediaGone FaultKind = "media-gone"
+	// MediaLost is MediaGone, but the phone does not have the file either.
+	MediaLost FaultKind = "media-lost"
+)
+
 // Faults that happen at once.
 const (
 	// Cut drops the account's connection.
@@ -78,7 +87,7 @@ const (
 
 var waiting = []FaultKind{
 	AckDrop, AckSwallow, AckDelay, Nack, CutBefore, CutAfter, CutDelivery, Replay, Reencrypt,
-	Garble, Retry, Refuse, MutePings, RefuseMedia,
+	Garble, Retry, Refuse, MutePings, RefuseMedia, MediaGone, MediaLost,
 }
 
 // Fault orders one misbehaviour. Without Account or Customer it strikes anyone.
@@ -90,7 +99,7 @@ type Fault struct {
 	Count    int           // times to strike: once if 0, or without end while For lasts
 	For      time.Duration // the fault ends after this long; 0 is never
 	Delay    time.Duration // how long AckDelay holds back, or a ban or a timelock lasts
-	Code     int           // the error code of Nack, Refuse, StreamError and RefuseMedia
+	Code     int           // the error code of Nack, Refuse, StreamError, RefuseMedia and MediaGone
 	NewChats bool          // Nack spares those who have written to the account
 }
 

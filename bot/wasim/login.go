@@ -44,6 +44,7 @@ func (c *connection) activate() {
 		return
 	}
 	c.phone.shareKeys(c.ctx)
+	c.phone.shareFirstHistory(c.ctx)
 	c.phone.change()
 }
 

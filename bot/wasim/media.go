@@ -11,42 +11,52 @@ import (
 
 // Files are kept in memory: enough for tests and for trying things out.
 const (
-	maxFile  = 16 << 20
-	maxFiles = 64 << 20
+	maxFile   = 64 << 20
+	maxSealed = maxFile + 16 + macLength // encrypted
+	maxFiles  = 256 << 20
 )
 
-// media holds uploaded files, encrypted as they came.
+// media holds files, encrypted as they came.
 type media struct {
 	mu    sync.Mutex
-	files map[string][]byte // by token; guarded by mu
-	bytes int               // of all files; guarded by mu
+	files map[string]file // by token; guarded by mu
+	bytes int             // of all files; guarded by mu
 }
 
-func (m *media) put(token string, file []byte) bool {
+// file is an encrypted file. Nobody changes its data.
+type file struct {
+	data              []byte
+	account, customer string // whose message shows it, as far as faults may strike it; or ""
+	gone              int    // the status that downloads get instead; 0 while it is there
+	lost              bool   // the phone does not have it either
+}
+
+func (m *media) put(token string, f file) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.bytes+len(file)-len(m.files[token]) > maxFiles {
+	grown := len(f.data) - len(m.files[token].data)
+	if m.bytes+grown > maxFiles {
 		return false
 	}
 	if m.files == nil {
-		m.files = map[string][]byte{}
+		m.files = map[string]file{}
 	}
-	m.bytes += len(file) - len(m.files[token])
-	m.files[token] = file
+	m.bytes += grown
+	m.files[token] = f
 	return true
 }
 
-func (m *media) get(token string) ([]byte, bool) {
+func (m *media) get(token string) (file, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	file, known := m.files[token]
-	return file, known
+	f, known := m.files[token]
+	return f, known
 }
 
 func (m *media) remove(token string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.bytes -= len(m.files[token])
+	m.bytes -= len(m.files[token].data)
 	delete(m.files, token)
 }
 
@@ -73,18 +83,18 @@ func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request) {
 	if s.mediaRefused(w) {
 		return
 	}
-	file, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFile))
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSealed))
 	if err != nil {
 		http.Error(w, "the file is too large or broke off", http.StatusRequestEntityTooLarge)
 		return
 	}
 	token := r.PathValue("token")
-	if !s.media.put(token, file) {
+	if !s.media.put(token, file{data: data}) {
 		http.Error(w, "no room for more files", http.StatusInsufficientStorage)
 		return
 	}
 	s.counts.add("media.in", 1)
-	path := "/media/" + token + "?kept=memory"
+	path := directPath(token)
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]string{"url": "https://" + r.Host + path, "direct_path": path})
 }
@@ -93,13 +103,18 @@ func (s *Server) serveDownload(w http.ResponseWriter, r *http.Request) {
 	if s.mediaRefused(w) {
 		return
 	}
-	file, known := s.media.get(r.PathValue("token"))
+	f, known := s.look(r.PathValue("token"))
 	if !known {
 		http.NotFound(w, r)
 		return
 	}
+	if f.gone != 0 {
+		s.counts.add("media.gone", 1)
+		http.Error(w, "the file is gone", f.gone)
+		return
+	}
 	s.counts.add("media.out", 1)
-	_, _ = w.Write(file)
+	_, _ = w.Write(f.data)
 }
 
 func (s *Server) serveForget(_ http.ResponseWriter, r *http.Request) {

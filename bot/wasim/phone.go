@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"go.mau.fi/libsignal/keys/prekey"
 	"go.mau.fi/libsignal/protocol"
 	waBinary "go.mau.fi/whatsmeow/binary"
+	"go.mau.fi/whatsmeow/proto/waCommon"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/types"
 	"google.golang.org/protobuf/proto"
@@ -39,6 +41,7 @@ type phoneState struct {
 	Device  *device             `json:"device"`  // nil when none is linked
 	Devices int                 `json:"devices"` // how many were ever linked
 	Synced  bool                `json:"synced"`  // the device has got the app state key
+	Shared  bool                `json:"shared"`  // the device has got the chats, if there were any
 	Sync    syncKey             `json:"sync"`
 	Patches map[string][][]byte `json:"patches"` // of the app state, by collection
 	Outbox  []*stanza           `json:"outbox"`
@@ -92,10 +95,10 @@ func (p *Phone) drop() (*connection, error) {
 	p.mu.Lock()
 	if p.state.Device == nil {
 		p.mu.Unlock()
-		return nil, errors.New("no device is linked to this account")
+		return nil, errUnlinked
 	}
 	c := p.current
-	p.state.Device, p.state.Synced, p.state.Outbox, p.current = nil, false, nil, nil
+	p.state.Device, p.state.Synced, p.state.Shared, p.state.Outbox, p.current = nil, false, false, nil, nil
 	p.state.Patches = map[string][][]byte{}
 	p.touch()
 	p.mu.Unlock()
@@ -111,43 +114,77 @@ func (p *Phone) drop() (*connection, error) {
 // Send writes text to a customer on the phone itself. The linked device gets its
 // own copy. It returns the message's id.
 func (p *Phone) Send(ctx context.Context, customer, text string) (string, error) {
+	return p.post(ctx, customer, &waE2E.Message{Conversation: &text})
+}
+
+// SendMedia is Send for a file.
+func (p *Phone) SendMedia(ctx context.Context, customer string, m Media) (string, error) {
 	if !digits(customer) {
-		return "", errors.New("a customer's number is 5 to 15 digits")
+		return "", errNumber
+	}
+	shown, err := p.server.attach(m, p.number, customer)
+	if err != nil {
+		return "", err
+	}
+	return p.post(ctx, customer, shown)
+}
+
+// React puts an emoji beneath a message of the chat with a customer, or takes the
+// owner's last away if emoji is empty.
+func (p *Phone) React(ctx context.Context, customer, id, emoji string) (string, error) {
+	if !digits(customer) {
+		return "", errNumber
+	}
+	to := p.server.Customer(customer)
+	known, err := to.about(p.number, id, false)
+	if err != nil {
+		return "", err
+	}
+	to.mu.Lock()
+	chat, fromMe := to.called(true, p.number), !known.FromCustomer
+	to.mu.Unlock()
+	return p.post(ctx, customer, reaction(&waCommon.MessageKey{ID: &id, FromMe: &fromMe, RemoteJID: &chat}, emoji))
+}
+
+var (
+	errNumber   = errors.New("a customer's number is 5 to 15 digits")
+	errUnlinked = errors.New("no device is linked to this account")
+)
+
+// post shows m to a customer and copies it to the linked device, if there is one.
+func (p *Phone) post(ctx context.Context, customer string, m *waE2E.Message) (string, error) {
+	if !digits(customer) {
+		return "", errNumber
 	}
 	id, to := messageID(), p.server.Customer(customer)
-	to.receiveFromPhone(p.number, id, text)
-	names := to.recipient() // a customer's lock goes before a phone's
+	to.receiveFromPhone(p.number, id, m)
+	attrs := to.recipient() // a customer's lock goes before a phone's
+	attrs["notify"] = p.name()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state.Device == nil {
 		return id, nil
 	}
-	return id, p.queueCopy(ctx, to, names, id, text)
+	return id, p.queueForDevice(ctx, id, &waE2E.Message{DeviceSentMessage: &waE2E.DeviceSentMessage{
+		DestinationJID: new(to.jid().String()), Message: m,
+	}}, attrs)
 }
 
-// queueCopy tells the linked device what was typed on the phone; mu is held.
-func (p *Phone) queueCopy(ctx context.Context, to *Customer, names waBinary.Attrs, id, text string) error {
-	plaintext, err := proto.Marshal(&waE2E.Message{DeviceSentMessage: &waE2E.DeviceSentMessage{
-		DestinationJID: new(to.jid().String()),
-		Message:        &waE2E.Message{Conversation: &text},
-	}})
+// queueForDevice encrypts m for the linked device and queues it; mu is held.
+func (p *Phone) queueForDevice(ctx context.Context, id string, m *waE2E.Message, attrs waBinary.Attrs) error {
+	plaintext, err := proto.Marshal(m)
 	if err != nil {
 		return err
 	}
-	names["notify"] = p.name()
-	return p.queueForDevice(ctx, id, plaintext, names)
-}
-
-// queueForDevice encrypts plaintext for the linked device and queues it; mu is
-// held.
-func (p *Phone) queueForDevice(ctx context.Context, id string, plaintext []byte, attrs waBinary.Attrs) error {
 	kind, ciphertext, err := p.state.Keys.encrypt(ctx, p.state.Device.address(p.number), p.bundleLocked, plaintext)
 	if err != nil {
 		return err
 	}
-	attrs["id"], attrs["from"], attrs["type"], attrs["t"] = id, p.jid(), "text", time.Now().Unix()
+	stanza, enc := described(m)
+	maps.Copy(attrs, stanza)
+	attrs["id"], attrs["from"], attrs["t"], enc["type"] = id, p.jid(), time.Now().Unix(), kind
 	st := p.server.newStanza("message", id, p.number, p, waBinary.Node{Tag: "message", Attrs: attrs, Content: []waBinary.Node{
-		{Tag: "enc", Attrs: waBinary.Attrs{"v": 2, "type": kind}, Content: ciphertext},
+		{Tag: "enc", Attrs: enc, Content: ciphertext},
 	}})
 	p.state.Outbox = append(p.state.Outbox, st)
 	p.touch()
@@ -162,7 +199,7 @@ func (p *Phone) adopt(d device) error {
 		p.mu.Unlock()
 		return errLinked
 	}
-	p.state.Device, p.state.Devices, p.state.Synced = &d, d.Number, false
+	p.state.Device, p.state.Devices, p.state.Synced, p.state.Shared = &d, d.Number, false, false
 	p.touch()
 	p.mu.Unlock()
 	return p.server.save()
@@ -288,7 +325,7 @@ func (p *Phone) open(ctx context.Context, enc waBinary.Node) (*waE2E.Message, er
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state.Device == nil {
-		return nil, errors.New("no device is linked to this account")
+		return nil, errUnlinked
 	}
 	plaintext, err := p.state.Keys.decrypt(ctx, p.state.Device.address(p.number), text(&enc, "type"), content(enc))
 	if err != nil {
