@@ -157,8 +157,10 @@ func (l *link) receipt(e *waEvents.Receipt) bool {
 	switch e.Type {
 	case types.ReceiptTypeDelivered:
 		what = store.Delivered
-	case types.ReceiptTypeRead, types.ReceiptTypePlayed:
+	case types.ReceiptTypeRead:
 		what = store.Read
+	case types.ReceiptTypePlayed:
+		what = store.Played
 	default:
 		return true
 	}

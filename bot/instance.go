@@ -40,7 +40,8 @@ type Instance struct {
 	wake   chan struct{}
 	done   chan struct{}
 	outbox *outbox
-	usual  atomic.Int64 // the account's debounce
+	usual  atomic.Int64                  // the account's debounce
+	self   atomic.Pointer[store.Account] // as of the last step
 
 	progress atomic.Int64 // WhatsApp's last sign of life in Unix milliseconds; 0: none yet
 
@@ -108,6 +109,8 @@ func (i *Instance) step(ctx context.Context) time.Duration {
 	if !bytes.Equal(i.proxy, a.Proxy) {
 		i.proxy, i.rested = a.Proxy, time.Time{} // another way may work at once
 	}
+	i.self.Store(&a)
+	i.outbox.setPace(pace{a.PaceAccount, a.PaceRecipient})
 	if err := i.readRestriction(ctx, a); err != nil {
 		return i.stumble(ctx, "read the account's restriction", err)
 	}

@@ -32,6 +32,7 @@ type link struct {
 	linked  atomic.Bool // a phone has accepted it
 	mending atomic.Bool // a reconnect for refused messages is under way
 	lost    atomic.Bool // the connection is gone; mend opens another
+	present atomic.Bool // shown as available on this connection
 	fails   int         // tries to do so in a row; used by step only
 	retryAt time.Time   // no try before; used by step only
 
@@ -132,15 +133,19 @@ func (l *link) ending() *ending {
 	return l.ended
 }
 
-// again is the text of a message we sent, for a phone that could not read it.
+// again is a message we sent, for a phone that could not read it.
 func (i *Instance) again(ctx context.Context, id string) *waE2E.Message {
 	ctx, cancel := context.WithTimeout(ctx, writeTime)
 	defer cancel()
-	text, err := i.m.store.OutboundText(ctx, i.id, id)
+	sent, err := i.m.store.OutboundContent(ctx, i.id, id)
 	if err != nil {
 		return nil
 	}
-	return &waE2E.Message{Conversation: &text}
+	m, err := i.compose(ctx, sent)
+	if err != nil {
+		return nil
+	}
+	return m
 }
 
 // handle hears every event of the client, messages one after another. False
@@ -190,6 +195,8 @@ func (l *link) turn(event any) {
 		l.connected()
 	case *waEvents.Disconnected:
 		l.disconnected()
+	case *waEvents.PushNameSetting:
+		poke(l.i.wake) // there is a name to be present with
 	case *waEvents.KeepAliveTimeout:
 		l.i.say(store.StatusReconnecting, "The connection is open, but WhatsApp does not answer on it")
 		if e.ErrorCount >= mostSilence {
@@ -223,6 +230,7 @@ func (l *link) turn(event any) {
 const mostSilence = 2
 
 func (l *link) connected() {
+	l.present.Store(false)
 	l.online.Store(true)
 	l.i.sayOnline()
 	poke(l.i.outbox.ready)

@@ -76,7 +76,8 @@ func (w *world) manager(id string, change ...func(*bot.Options)) *bot.Manager {
 	return m
 }
 
-// pair adds an account and has the phone with that number scan its code.
+// pair adds an account and has the phone with that number scan its code. It may
+// send as much as it can; see paced.
 func (w *world) pair(phone string) int64 {
 	w.t.Helper()
 	a, err := w.store.AddAccount(w.t.Context(), store.KindWhatsApp, "Front desk", 100)
@@ -85,7 +86,16 @@ func (w *world) pair(phone string) int64 {
 	defer cancel()
 	must(w.t, w.wa.Phone(phone).Scan(ctx, w.code(a.ID)))
 	w.awaitStatus(a.ID, store.StatusConnected)
+	w.paced(a.ID, 0, 0)
 	return a.ID
+}
+
+// paced lets an account send so much in a rate window: in all, and to one person.
+func (w *world) paced(account int64, all, person int) {
+	w.t.Helper()
+	chats := 10_000
+	_, err := w.store.ChangeAccount(w.t.Context(), account, store.AccountChange{PaceAccount: &all, PaceRecipient: &person, NewChatsPerDay: &chats})
+	must(w.t, err)
 }
 
 // code is the code that the account shows now.

@@ -67,9 +67,14 @@ type records interface {
 	PendingSends(ctx context.Context, accounts []int64, limit int) ([]store.Pending, error)
 	Claim(ctx context.Context, conversation int64, p store.Process) (store.Claimed, error)
 	MarkSent(ctx context.Context, id int64) error
+	MarkUncertain(ctx context.Context, id int64) error
+	MarkRefused(ctx context.Context, id int64, why string) error
 	MarkFailed(ctx context.Context, id int64, failure string) error
+	Hold(ctx context.Context, conversation int64) error
+	Tries(ctx context.Context, account, conversation int64, window time.Duration) ([]store.Tried, error)
 	MarkReceipt(ctx context.Context, account int64, ids []string, r store.Receipt) error
-	OutboundText(ctx context.Context, account int64, waID string) (string, error)
+	OutboundContent(ctx context.Context, account int64, waID string) (store.Claimed, error)
+	Quoted(ctx context.Context, conversation int64, waID string) (store.Quote, error)
 }
 
 // Options are what a manager needs to know. What stands after Process may be left
@@ -94,6 +99,11 @@ type Options struct {
 	// Note has other processes hear of a change. It must return at once.
 	Note        func(topic string, id int64)
 	Subscribers int // that may follow one topic (L6)
+
+	LedgerRecipients int           // remembered by the send ledger (L2)
+	LedgerEntries    int           // of each (L3)
+	LedgerCleanup    time.Duration // between two cleanups (L4)
+	RateWindow       time.Duration // that the accounts' paces count in
 }
 
 // Manager holds the accounts whose lease this process has: one Instance each.
@@ -112,6 +122,7 @@ type Manager struct {
 	version  *version
 	counts   counts
 	topics   topics
+	ledger   *ledger
 	note     func(topic string, id int64)
 	paused   atomic.Bool
 
@@ -154,6 +165,7 @@ func New(o Options) *Manager {
 	if m.lease <= 0 {
 		m.lease = usualLease
 	}
+	m.ledger = newLedger(o, m.log)
 	m.waLog = whatsAppLog{log: m.log}
 	m.devices = newDevices(o.DB, m.waLog)
 	m.version = &version{store: o.Store, http: o.HTTP, log: m.log}
@@ -176,6 +188,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	m.running.Go(func() { m.keepLeases(working) })
 	m.running.Go(func() { m.noteProgress(working) })
 	m.running.Go(func() { m.sweep(working) })
+	m.running.Go(func() { m.ledger.run(working) })
 	m.running.Go(func() { m.store.Listen(working, m.heard) })
 	return nil
 }
@@ -238,10 +251,10 @@ func (m *Manager) Read(ctx context.Context, account int64, chat string, conversa
 	}
 }
 
-// Send sends what is queued in a conversation, soon. It returns at once.
+// Send sends an answer that is queued in a conversation, soon. It returns at once.
 func (m *Manager) Send(account, conversation int64) {
 	if i := m.instance(account); i != nil {
-		i.outbox.add(conversation)
+		i.outbox.add(conversation, true)
 	}
 }
 
@@ -309,7 +322,9 @@ func (m *Manager) sweepAccounts(ctx context.Context, accounts []int64) {
 		m.log.WarnContext(ctx, "Queued messages not looked for", slog.Any("error", err))
 	}
 	for _, p := range pending {
-		m.Send(p.AccountID, p.ConversationID)
+		if i := m.instance(p.AccountID); i != nil {
+			i.outbox.expect(p)
+		}
 	}
 }
 

@@ -136,7 +136,7 @@ func TestAnswersReachTheCustomerOnceWhateverBecomesOfTheAcknowledgement(t *testi
 			account := w.pair(desk)
 			w.write(customer, desk, 1, 1)
 			w.awaitReceived(account, 1)
-			must(t, w.wa.Fault(wasim.Fault{Kind: kind, Account: desk, Customer: customer, After: 2, Count: 2, Delay: time.Second}))
+			must(t, w.wa.Fault(wasim.Fault{Kind: kind, Account: desk, Customer: customer, After: 2, Count: 2, Delay: time.Second, Code: 479}))
 			w.queue(m, account, customer, 1, 6)
 			numbered(t, bodies(w.awaitAnswers(customer, desk, 6)), "answer", 1)
 			eventually(t, "all marked as sent", func() bool {

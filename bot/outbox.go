@@ -5,89 +5,213 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"frontdesk/store"
 
 	"go.mau.fi/whatsmeow"
-	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/types"
 )
 
 // Patience of an outbox.
 const (
-	ackTime     = 20 * time.Second // longest wait for WhatsApp's acknowledgement
-	sendTime    = 90 * time.Second // and for everything around it
-	mostRefusal = 5                // times that WhatsApp may refuse a bubble before it is given up
-	mostQueued  = 10_000           // conversations that wait; beyond, the sweep finds them
+	ackTime     = 20 * time.Second     // longest wait for WhatsApp's acknowledgement
+	sendTime    = 90 * time.Second     // and for everything around it
+	mostRefusal = 5                    // times that WhatsApp may refuse a bubble before it is given up
+	mostQueued  = 10_000               // conversations that wait; beyond, the sweep finds them
+	timerMargin = 5 * time.Millisecond // after which the database's clock agrees
 )
 
 // outbox sends the bubbles of one account, conversation after conversation, each
-// bubble with the id it was queued with. Nothing depends on its memory: the rows
-// say what waits.
+// bubble with the id it was queued with, no faster than the account's pace. Nothing
+// depends on its memory: the rows say what waits.
 type outbox struct {
 	i     *Instance
 	wake  chan struct{}
 	ready chan struct{} // the link is online again
 
 	mu      sync.Mutex
-	queue   []int64        // conversations; guarded by mu
-	waiting map[int64]bool // those in queue; guarded by mu
+	pace    pace            // guarded by mu
+	answers []int64         // conversations in which a customer waits; guarded by mu
+	others  []int64         // the other ones; guarded by mu
+	queued  map[int64]bool  // those in answers (true) or others; guarded by mu
+	later   map[int64]later // those with a time of their own; guarded by mu
 
-	refusals map[int64]int // by bubble; used by run only
+	refusals map[int64]int  // by bubble; used by run only
+	open     map[int64]bool // conversations whose last try may have arrived; used by run only
+}
+
+// later is a conversation that has something to send at a time of its own.
+type later struct {
+	at      time.Time
+	answers bool
 }
 
 func newOutbox(i *Instance) *outbox {
 	return &outbox{
 		i: i, wake: make(chan struct{}, 1), ready: make(chan struct{}, 1),
-		waiting: map[int64]bool{}, refusals: map[int64]int{},
+		queued: map[int64]bool{}, later: map[int64]later{}, refusals: map[int64]int{}, open: map[int64]bool{},
 	}
 }
 
-// add has a conversation looked at, soon.
-func (o *outbox) add(conversation int64) {
+// setPace is told how fast the account may send.
+func (o *outbox) setPace(p pace) {
 	o.mu.Lock()
-	if !o.waiting[conversation] && len(o.queue) < mostQueued {
-		o.waiting[conversation] = true
-		o.queue = append(o.queue, conversation)
+	changed := o.pace != p
+	o.pace = p
+	if changed {
+		for conversation, l := range o.later { // may be put off for another reason: it will be again
+			o.addLocked(conversation, l.answers)
+		}
 	}
+	o.mu.Unlock()
+	if changed {
+		poke(o.wake)
+	}
+}
+
+// add has a conversation looked at, soon: those in which a customer waits for an
+// answer first.
+func (o *outbox) add(conversation int64, answers bool) {
+	o.mu.Lock()
+	o.addLocked(conversation, answers)
 	o.mu.Unlock()
 	poke(o.wake)
 }
 
-func (o *outbox) next() (conversation int64, ok bool) {
+func (o *outbox) addLocked(conversation int64, answers bool) {
+	delete(o.later, conversation)
+	was, queued := o.queued[conversation]
+	if (queued && (was || !answers)) || (!queued && len(o.queued) >= mostQueued) {
+		return
+	}
+	o.queued[conversation] = answers
+	if answers {
+		o.answers = append(o.answers, conversation) // next passes over its place among the others
+	} else {
+		o.others = append(o.others, conversation)
+	}
+}
+
+// expect has a conversation looked at when its next bubble is due.
+func (o *outbox) expect(p store.Pending) {
+	if p.DueIn <= 0 {
+		o.add(p.ConversationID, p.Answers)
+		return
+	}
+	o.put(p.ConversationID, later{time.Now().Add(p.DueIn + timerMargin), p.Answers})
+	poke(o.wake)
+}
+
+// put has a conversation looked at later, unless that is to happen anyway.
+func (o *outbox) put(conversation int64, l later) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.queue) == 0 {
-		return 0, false
+	_, queued := o.queued[conversation]
+	known, waits := o.later[conversation]
+	if queued || (waits && known.at.Before(l.at)) || (!waits && len(o.later) >= mostQueued) {
+		return
 	}
-	conversation, o.queue = o.queue[0], o.queue[1:]
-	delete(o.waiting, conversation)
-	return conversation, true
+	o.later[conversation] = l
+}
+
+// next is the conversation to look at now, or how long there is none.
+func (o *outbox) next() (conversation int64, answers bool, wait time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	wait = lookAgain
+	for c, l := range o.later {
+		if left := time.Until(l.at); left > 0 {
+			wait = min(wait, left)
+		} else {
+			o.addLocked(c, l.answers)
+		}
+	}
+	if len(o.answers) > 0 {
+		conversation, o.answers = o.answers[0], o.answers[1:]
+		delete(o.queued, conversation)
+		return conversation, true, 0
+	}
+	for len(o.others) > 0 {
+		conversation, o.others = o.others[0], o.others[1:]
+		if urgent, queued := o.queued[conversation]; queued && !urgent {
+			delete(o.queued, conversation)
+			return conversation, false, 0
+		}
+	}
+	return 0, false, wait
+}
+
+// back puts a conversation before all others of its kind.
+func (o *outbox) back(conversation int64, answers bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, queued := o.queued[conversation]; queued {
+		return
+	}
+	delete(o.later, conversation)
+	o.queued[conversation] = answers
+	if answers {
+		o.answers = slices.Insert(o.answers, 0, conversation)
+	} else {
+		o.others = slices.Insert(o.others, 0, conversation)
+	}
 }
 
 // run sends until ctx ends.
 func (o *outbox) run(ctx context.Context) {
+	o.i.m.ledger.forget(o.i.id) // another process may have sent meanwhile
 	pause := soon
 	for ctx.Err() == nil {
-		conversation, ok := o.next()
-		if !ok {
-			o.sleep(ctx, o.wake, lookAgain)
-			continue
+		var err error
+		conversation, answers, wait := o.next()
+		if wait == 0 {
+			wait, err = o.try(ctx, conversation, answers)
 		}
-		more, err := o.sendNext(ctx, conversation)
-		if more || err != nil {
-			o.add(conversation)
-		}
-		if err == nil {
+		switch {
+		case err != nil:
+			o.add(conversation, answers)
+			o.sleep(ctx, o.ready, pause)
+			pause = min(2*pause, afterFault)
+		case wait > 0:
+			o.sleep(ctx, o.wake, wait)
+		default:
 			pause = soon
-			continue
 		}
-		o.sleep(ctx, o.ready, pause)
-		pause = min(2*pause, afterFault)
 	}
 }
+
+// try sends the next bubble of a conversation if the pace allows it. If the account
+// may not send, wait says for how long; if only the recipient has enough, the
+// conversation is put off and the others go on. What may have arrived already is
+// repeated at once. An error means that the bubble stays queued.
+func (o *outbox) try(ctx context.Context, conversation int64, answers bool) (wait time.Duration, err error) {
+	if o.open[conversation] {
+		return 0, o.sendNext(ctx, conversation)
+	}
+	o.mu.Lock()
+	p := o.pace
+	o.mu.Unlock()
+	ofAccount, ofRecipient, err := o.i.m.ledger.wait(ctx, o.i.id, conversation, p)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("read what was sent lately: %w", err)
+	case ofRecipient > 0 && ofRecipient >= ofAccount:
+		o.put(conversation, later{time.Now().Add(jitter(ofRecipient)), answers})
+		return 0, nil
+	case ofAccount > 0:
+		o.back(conversation, answers)
+		return jitter(ofAccount), nil
+	}
+	return 0, o.sendNext(ctx, conversation)
+}
+
+// jitter adds up to a twentieth, so that nothing leaves by the beat.
+func jitter(d time.Duration) time.Duration { return d + timerMargin + rand.N(d/20+time.Millisecond) }
 
 func (o *outbox) sleep(ctx context.Context, c chan struct{}, d time.Duration) {
 	timer := time.NewTimer(d)
@@ -102,46 +226,82 @@ func (o *outbox) sleep(ctx context.Context, c chan struct{}, d time.Duration) {
 var errOffline = errors.New("the account is not connected")
 
 // sendNext sends the next bubble of a conversation. An error means that it stays
-// queued; more, that another one waits.
-func (o *outbox) sendNext(ctx context.Context, conversation int64) (more bool, err error) {
+// queued.
+func (o *outbox) sendNext(ctx context.Context, conversation int64) error {
 	l := o.i.current()
 	if l == nil || !l.online.Load() || !o.i.m.own() {
-		return false, errOffline
+		return errOffline
 	}
 	bubble, err := o.i.m.store.Claim(ctx, conversation, o.i.m.process)
 	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+		delete(o.open, conversation)
+		return nil
 	}
 	if err == nil {
+		o.i.m.ledger.note(ctx, o.i.id, conversation, bubble.WaID)
 		err = o.deliver(ctx, l, bubble)
 	}
-	if err != nil && ctx.Err() == nil {
-		o.i.m.log.WarnContext(ctx, "Message not sent yet", slog.Int64("account", o.i.id),
-			slog.Int64("conversation", conversation), slog.String("error", plain(err)))
+	if err != nil {
+		if ctx.Err() == nil {
+			o.i.m.log.WarnContext(ctx, "Message not sent yet", slog.Int64("account", o.i.id),
+				slog.Int64("conversation", conversation), slog.String("error", plain(err)))
+		}
+		return err
 	}
-	return bubble.More, err
+	if bubble.NextIn != nil {
+		o.expect(store.Pending{ConversationID: conversation, DueIn: *bubble.NextIn, Answers: bubble.Answers})
+	}
+	return nil
 }
 
 // deliver sends a claimed bubble and marks what became of it. Whatever is
 // uncertain stays queued: the same id again is one message on the phone.
 func (o *outbox) deliver(ctx context.Context, l *link, b store.Claimed) error {
 	err := o.send(ctx, l, b)
+	delete(o.open, b.ConversationID)
 	switch {
 	case err == nil:
 		o.i.m.counts.sent.Add(1)
 		delete(o.refusals, b.ID)
 		return o.i.m.store.MarkSent(ctx, b.ID)
 	case uncertain(err):
-		return err
+		o.open[b.ConversationID] = true
+		return o.noteUncertain(ctx, b, err)
+	case reachedOut(err):
+		return o.hold(ctx, b, err)
 	}
 	o.refusals[b.ID]++
 	if o.refusals[b.ID] < mostRefusal && !final(err) {
-		return err
+		return errors.Join(err, o.i.m.store.MarkRefused(ctx, b.ID, plain(err)))
 	}
 	o.i.m.counts.failed.Add(1)
 	delete(o.refusals, b.ID)
 	o.i.m.log.ErrorContext(ctx, "Message given up", slog.Int64("account", o.i.id), slog.String("message", b.WaID), slog.String("error", plain(err)))
 	return o.i.m.store.MarkFailed(ctx, b.ID, plain(err))
+}
+
+// noteUncertain writes down that a bubble may have arrived, if it may.
+func (o *outbox) noteUncertain(ctx context.Context, b store.Claimed, err error) error {
+	for _, before := range []error{whatsmeow.ErrNotConnected, whatsmeow.ErrIQTimedOut, whatsmeow.ErrIQDisconnected, errHeldTooLong, errFenced} {
+		if errors.Is(err, before) {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	defer cancel()
+	return errors.Join(err, o.i.m.store.MarkUncertain(ctx, b.ID))
+}
+
+// hold leaves a conversation alone until WhatsApp allows new chats again, or the
+// customer writes: trying blindly makes the restriction worse.
+func (o *outbox) hold(ctx context.Context, b store.Claimed, cause error) error {
+	if err := o.i.restricted(ctx); err != nil {
+		return err
+	}
+	if err := o.i.m.store.MarkRefused(ctx, b.ID, plain(cause)); err != nil {
+		return err
+	}
+	return o.i.m.store.Hold(ctx, b.ConversationID)
 }
 
 func (o *outbox) send(ctx context.Context, l *link, b store.Claimed) error {
@@ -151,9 +311,18 @@ func (o *outbox) send(ctx context.Context, l *link, b store.Claimed) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
-	_, err = l.client.SendMessage(ctx, to, &waE2E.Message{Conversation: new(b.Body)},
-		whatsmeow.SendRequestExtra{ID: b.WaID, Timeout: ackTime})
+	message, err := o.i.compose(ctx, b)
+	if err != nil {
+		return err
+	}
+	_, err = l.client.SendMessage(ctx, to, message, whatsmeow.SendRequestExtra{ID: b.WaID, Timeout: ackTime})
 	return err
+}
+
+// reachedOut says that WhatsApp does not let the account begin this chat: error 463.
+// whatsmeow gives the number as text only.
+func reachedOut(err error) bool {
+	return errors.Is(err, whatsmeow.ErrServerReturnedError) && strings.HasSuffix(err.Error(), " 463")
 }
 
 // uncertain says that the bubble may or may not have left: only repeating it with

@@ -70,6 +70,18 @@ func (i *Instance) limit(ctx context.Context, until time.Time) error {
 	return nil
 }
 
+// restricted is told that WhatsApp refused a chat (error 463). Unless it has said
+// until when, that is for a day.
+func (i *Instance) restricted(ctx context.Context) error {
+	i.mu.Lock()
+	known := time.Until(i.limited) > 0
+	i.mu.Unlock()
+	if known {
+		return nil
+	}
+	return i.limit(ctx, time.Time{})
+}
+
 // unlimit is told that new chats are allowed again.
 func (i *Instance) unlimit(ctx context.Context) error {
 	if err := i.m.store.Restrict(ctx, i.id, store.Unrestricted, time.Time{}); err != nil {

@@ -16,6 +16,8 @@ type Stats struct {
 	Accounts      map[store.Status]int
 	Leases        int
 	Subscribers   int   // of all topics (L6)
+	LedgerEntries int   // of the send ledger (L3)
+	LedgerPeople  int   // that it remembers (L2)
 	Received      int64 // customers' messages stored
 	Sent          int64 // bubbles that WhatsApp acknowledged
 	Failed        int64 // bubbles given up
@@ -29,6 +31,7 @@ func (m *Manager) Stats() Stats {
 		Failed: m.counts.failed.Load(), Undecryptable: m.counts.undecryptable.Load(),
 	}
 	s.Subscribers = m.topics.count()
+	s.LedgerEntries, s.LedgerPeople = m.ledger.stats()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.Leases = len(m.instances)

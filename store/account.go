@@ -70,6 +70,11 @@ type Account struct {
 	Proxy           []byte `json:"-"` // sealed; OpenProxy opens it
 	ProxyHint       string // the proxy without its password; "": none
 	CallText        string // the answer to calls, which are rejected then
+
+	PaceAccount    int        // most messages in the rate window; 0: no limit
+	PaceRecipient  int        // the same, to one person
+	NewChatsPerDay *int       // most chats to begin in 24 hours; nil: the usual number for its age
+	PairedAt       *time.Time // with its present device
 }
 
 // Paired says whether a phone is linked.
@@ -82,6 +87,7 @@ func (a Account) Debounce() time.Duration { return time.Duration(a.DebounceMs) *
 // process holds says so, whatever its last process wrote.
 const accountColumns = `id, kind, name, wanted, jid, phone, lid, status_since, paused, persona,
 	debounce_ms, presence, fallback, fallback_text, created_at, progress_at, restriction, restricted_until, proxy, proxy_hint, call_text,
+	pace_account, pace_recipient, new_chats_per_day, paired_at,
 	case when ` + orphaned + ` then 'reconnecting' else status end as status,
 	case when ` + orphaned + ` then 'Waiting for a place: no process holds this account at the moment' else status_cause end as status_cause`
 
@@ -98,8 +104,9 @@ func (e *LimitError) Error() string {
 // accountLock serialises the counting of accounts: "fd" and a number of our own.
 const accountLock = 0x6664_0002
 
-// AddAccount creates an account that waits to be paired. Beyond perProcess
-// accounts for each live process it returns a *LimitError and changes nothing.
+// AddAccount creates an account that waits to be paired, with the usual pace; in the
+// sandbox nobody is hurt by haste. Beyond perProcess accounts for each live process
+// it returns a *LimitError and changes nothing.
 func (s *Store) AddAccount(ctx context.Context, kind, name string, perProcess int) (Account, error) {
 	var a Account
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -108,7 +115,8 @@ func (s *Store) AddAccount(ctx context.Context, kind, name string, perProcess in
 		}
 		var err error
 		a, err = one[Account](ctx, tx, `
-			insert into account (kind, name) values (@kind, @name)
+			insert into account (kind, name, pace_account, pace_recipient)
+			values (@kind, @name, case @kind when 'sandbox' then 0 else 20 end, case @kind when 'sandbox' then 0 else 6 end)
 			returning `+accountColumns, pgx.NamedArgs{"kind": kind, "name": name})
 		return err
 	})
@@ -159,6 +167,10 @@ type AccountChange struct {
 	Fallback     *string
 	FallbackText *string
 	CallText     *string
+
+	PaceAccount    *int
+	PaceRecipient  *int
+	NewChatsPerDay *int // -1: the usual number
 }
 
 // ChangeAccount changes the given fields.
@@ -172,11 +184,15 @@ func (s *Store) ChangeAccount(ctx context.Context, id int64, c AccountChange) (A
 		  presence = coalesce(@presence, presence),
 		  fallback = coalesce(@fallback, fallback),
 		  fallback_text = coalesce(@text, fallback_text),
-		  call_text = coalesce(@call, call_text)
+		  call_text = coalesce(@call, call_text),
+		  pace_account = coalesce(@pace_account, pace_account),
+		  pace_recipient = coalesce(@pace_recipient, pace_recipient),
+		  new_chats_per_day = nullif(coalesce(@new_chats, new_chats_per_day), -1)
 		where id = @id
 		returning `+accountColumns, pgx.NamedArgs{
 		"id": id, "name": c.Name, "paused": c.Paused, "persona": c.Persona, "debounce": c.DebounceMs,
 		"presence": c.Presence, "fallback": c.Fallback, "text": c.FallbackText, "call": c.CallText,
+		"pace_account": c.PaceAccount, "pace_recipient": c.PaceRecipient, "new_chats": c.NewChatsPerDay,
 	})
 }
 
@@ -209,7 +225,9 @@ var ErrPairedElsewhere = errors.New("this phone is already linked to another acc
 func (s *Store) SetIdentity(ctx context.Context, id int64, jid, phone, lid string) error {
 	_, err := s.pool.Exec(ctx, `
 		with done as (delete from pairing where account_id = @id)
-		update account set jid = @jid, phone = @phone, lid = nullif(@lid, '') where id = @id`,
+		update account set jid = @jid, phone = @phone, lid = nullif(@lid, ''),
+		  paired_at = case when jid is distinct from @jid then clock() else paired_at end
+		where id = @id`,
 		pgx.NamedArgs{"id": id, "jid": jid, "phone": phone, "lid": lid})
 	if breaks(err, "account_jid_key") || breaks(err, "account_phone_key") {
 		return ErrPairedElsewhere

@@ -21,18 +21,35 @@ type Outbound struct {
 	OutSeq         int64
 	Body           string
 	Attempts       int
-	Status         string // queued, sending, sent, delivered, read, failed, cancelled
+	Status         string // queued, sending, perhaps_sent, sent, delivered, read, played, failed, cancelled
 	Failure        string
-	DueAt          time.Time
+	ReplyTo        string    // WhatsApp id of the quoted message; "": none
+	DueAt          time.Time // it is not tried before; a restriction of WhatsApp may put it off
 	CreatedAt      time.Time
+	ClaimedAt      *time.Time // the last try began
+	PerhapsAt      *time.Time // a try ended without an answer: the message may have arrived
+	SentAt         *time.Time
+	DeliveredAt    *time.Time
+	ReadAt         *time.Time
+	PlayedAt       *time.Time
+	FailedAt       *time.Time
+	CancelledAt    *time.Time
 }
 
+// outboundStatus is how far a bubble got. One that was claimed long ago and never
+// marked was cut off by a crash.
 const outboundStatus = `
 	case when failed_at is not null then 'failed' when cancelled_at is not null then 'cancelled'
-	     when read_at is not null then 'read' when delivered_at is not null then 'delivered'
-	     when sent_at is not null then 'sent' when claimed_at is not null then 'sending' else 'queued' end as status`
+	     when played_at is not null then 'played' when read_at is not null then 'read' when delivered_at is not null then 'delivered'
+	     when sent_at is not null then 'sent'
+	     when perhaps_at is not null or claimed_at < clock() - interval '2 minutes' then 'perhaps_sent'
+	     when claimed_at is not null then 'sending' else 'queued' end as status`
 
-const outboundColumns = `id, wa_id, conversation_id, account_id, origin, out_seq, body, attempts, failure, due_at, created_at,` + outboundStatus
+const outboundColumns = `id, wa_id, conversation_id, account_id, origin, out_seq, body, attempts, failure, reply_to, due_at, created_at,
+	claimed_at, perhaps_at, sent_at, delivered_at, read_at, played_at, failed_at, cancelled_at,` + outboundStatus
+
+// pending is a bubble that still has to be sent.
+const pending = `sent_at is null and failed_at is null and cancelled_at is null`
 
 // NewMessageID is a WhatsApp message id in the form that linked devices use, so
 // that we know the id before we send: "3EB0" and 18 hexadecimal digits.
@@ -42,83 +59,55 @@ func NewMessageID() string {
 	return "3EB0" + strings.ToUpper(hex.EncodeToString(raw[:]))
 }
 
-// Parcel is a message that somebody other than the bot wants sent.
-type Parcel struct {
-	AccountID      int64
-	ContactID      int64
-	Chat           string
-	Origin         string // api, person, flow or system
-	Body           string
-	DueAt          *time.Time // nil: now
-	IdempotencyKey string
-	RequestHash    []byte
-}
-
-// ErrKeyReused says that an idempotency key came again with another request.
-var ErrKeyReused = errors.New("this Idempotency-Key was used for another request")
-
-// Queue stores a message to send, once for each idempotency key: the same key
-// with the same request returns the first row and replayed.
-func (s *Store) Queue(ctx context.Context, p Parcel) (o Outbound, replayed bool, err error) {
-	o, err = one[Outbound](ctx, s.pool, `
-		with c as (
-		  insert into conversation as c (account_id, contact_id, chat, out_seq) values (@account, @contact, @chat, 1)
-		  on conflict (account_id, contact_id) do update set out_seq = c.out_seq + 1, active_at = clock()
-		  returning id, account_id, out_seq, last_seq)
-		insert into outbound (wa_id, conversation_id, account_id, origin, out_seq, after_seq, body, due_at, idempotency_key, request_hash)
-		select @wa_id, id, account_id, @origin, out_seq, last_seq, @body, coalesce(@due::timestamptz, clock()), nullif(@key, ''), @hash from c
-		returning `+outboundColumns,
-		pgx.NamedArgs{
-			"account": p.AccountID, "contact": p.ContactID, "chat": p.Chat, "wa_id": NewMessageID(), "origin": p.Origin,
-			"body": p.Body, "due": p.DueAt, "key": p.IdempotencyKey, "hash": p.RequestHash,
-		})
-	if breaks(err, "outbound_idempotency") {
-		o, err = s.queuedBefore(ctx, p)
-		return o, err == nil, err
-	}
-	return o, false, err
-}
-
-// queuedBefore reads in a statement of its own: only a new snapshot sees what
-// the concurrent winner committed.
-func (s *Store) queuedBefore(ctx context.Context, p Parcel) (Outbound, error) {
-	o, err := one[Outbound](ctx, s.pool, `
-		select `+outboundColumns+` from outbound
-		where account_id = @account and idempotency_key = @key and request_hash = @hash`,
-		pgx.NamedArgs{"account": p.AccountID, "key": p.IdempotencyKey, "hash": p.RequestHash})
-	if errors.Is(err, ErrNotFound) {
-		return o, ErrKeyReused
-	}
-	return o, err
-}
-
 // Claimed is a bubble that the caller, and nobody else, may send now.
 type Claimed struct {
-	ID       int64
-	WaID     string
-	Chat     string
-	Body     string
-	Attempts int
-	More     bool // another bubble of the conversation waits behind it
+	ID             int64
+	WaID           string
+	ConversationID int64
+	Chat           string
+	Body           string
+	ReplyTo        string
+	Attempts       int
+	NextIn         *time.Duration // until the conversation's next bubble is due, if that is within Horizon
+	Answers        bool           // the next ones answer a customer
 }
+
+// Horizon is how far ahead Claim and PendingSends look for bubbles with a time of
+// their own.
+const Horizon = 10 * time.Second
+
+// answers are the origins that answer customers: they go first when there is not
+// room for all.
+const answers = `origin in ('bot', 'person')`
+
+// held says that WhatsApp would refuse a bubble of conversation c now: its account a
+// may not begin chats, and the chat has not begun, or WhatsApp refused it since the
+// customer wrote last.
+const held = `(a.restriction = 'new_chats' and a.restricted_until > clock() and (c.last_seq <= c.held_seq
+	or (c.last_seq = 0 and not exists (select from outbound s where s.conversation_id = c.id and s.sent_at is not null))))`
 
 // Claim takes the next bubble of a conversation for sending, in order. None:
 // ErrNotFound. Between the bot and a person who takes over, this row decides:
-// exactly one wins. Only the owner of the account's lease gets a bubble.
+// exactly one wins. Only the owner of the account's lease gets a bubble, and
+// nobody gets one that is held.
 func (s *Store) Claim(ctx context.Context, conversation int64, p Process) (Claimed, error) {
 	return one[Claimed](ctx, s.hasty, `
 		update outbound o set claimed_at = clock(), attempts = o.attempts + 1
-		from conversation c, account_lease l
-		where o.id = (select id from outbound
-		              where conversation_id = @conversation and sent_at is null and failed_at is null and cancelled_at is null
-		                and due_at <= clock() order by out_seq limit 1)
+		from conversation c, account_lease l, account a
+		where o.id = (select b.id from outbound b join conversation d on d.id = b.conversation_id
+		              where d.id = @conversation and `+pending+` and b.due_at <= clock()
+		                and (b.origin <> 'bot' or d.state = 'bot' or b.claimed_at is not null)
+		              order by b.out_seq limit 1)
 		  and c.id = o.conversation_id and (o.origin <> 'bot' or c.state = 'bot' or o.claimed_at is not null)
 		  and l.account_id = o.account_id and l.owner = @me and l.lease_until > clock()
+		  and a.id = o.account_id and not `+held+`
 		  and o.sent_at is null and o.cancelled_at is null and o.failed_at is null
-		returning o.id, o.wa_id, c.chat, o.body, o.attempts,
-		  exists (select from outbound n where n.conversation_id = o.conversation_id and n.out_seq > o.out_seq
-		            and n.sent_at is null and n.failed_at is null and n.cancelled_at is null and n.due_at <= clock()) as more`,
-		pgx.NamedArgs{"conversation": conversation, "me": p.ID})
+		returning o.id, o.wa_id, o.conversation_id, c.chat, o.body, o.reply_to, o.attempts,
+		  (select greatest(min(n.due_at) - clock(), interval '0') from outbound n
+		   where n.conversation_id = o.conversation_id and n.id <> o.id and `+pending+` and n.due_at <= clock() + @horizon::interval) as next_in,
+		  exists (select from outbound n where n.conversation_id = o.conversation_id and n.id <> o.id and `+pending+`
+		            and n.due_at <= clock() and `+answers+`) as answers`,
+		pgx.NamedArgs{"conversation": conversation, "me": p.ID, "horizon": Horizon})
 }
 
 // MarkSent records WhatsApp's acknowledgement of a bubble.
@@ -140,6 +129,33 @@ func (s *Store) MarkFailed(ctx context.Context, id int64, failure string) error 
 	return err
 }
 
+// MarkUncertain notes that a try of a bubble ended without WhatsApp's word: it may
+// have arrived, and only the same id may be sent again.
+func (s *Store) MarkUncertain(ctx context.Context, id int64) error {
+	_, err := s.hasty.Exec(ctx, `
+		update outbound set perhaps_at = coalesce(perhaps_at, clock()) where id = @id and `+pending, pgx.NamedArgs{"id": id})
+	return err
+}
+
+// MarkRefused notes that WhatsApp refused a bubble for now, and why. Unless an
+// earlier try may have arrived, it is as if it had never been tried: it may still be
+// cancelled, and is if a person took the conversation from the bot meanwhile.
+func (s *Store) MarkRefused(ctx context.Context, id int64, why string) error {
+	_, err := s.hasty.Exec(ctx, `
+		update outbound o set failure = @why,
+		  claimed_at = case when o.perhaps_at is null then null else o.claimed_at end,
+		  cancelled_at = case when o.perhaps_at is null and o.origin = 'bot' and c.state <> 'bot' then clock() end
+		from conversation c where o.id = @id and c.id = o.conversation_id and `+pending, pgx.NamedArgs{"id": id, "why": why})
+	return err
+}
+
+// Hold leaves a conversation alone while its account is restricted, as WhatsApp
+// refused a bubble of it; a word of the customer ends that.
+func (s *Store) Hold(ctx context.Context, conversation int64) error {
+	_, err := s.pool.Exec(ctx, `update conversation set held_seq = last_seq where id = @id`, pgx.NamedArgs{"id": conversation})
+	return err
+}
+
 // Receipt is what the customer's phone says of our messages.
 type Receipt string
 
@@ -147,6 +163,7 @@ type Receipt string
 const (
 	Delivered Receipt = "delivered"
 	Read      Receipt = "read"
+	Played    Receipt = "played" // a voice note
 )
 
 // MarkReceipt records a receipt for messages of an account; earlier receipts
@@ -155,46 +172,113 @@ func (s *Store) MarkReceipt(ctx context.Context, account int64, ids []string, r 
 	_, err := s.hasty.Exec(ctx, `
 		update outbound set
 		  delivered_at = coalesce(delivered_at, clock()),
-		  read_at = case when @receipt = 'read' then coalesce(read_at, clock()) else read_at end
+		  read_at = case when @receipt in ('read', 'played') then coalesce(read_at, clock()) else read_at end,
+		  played_at = case when @receipt = 'played' then coalesce(played_at, clock()) else played_at end
 		where wa_id = any(@ids) and account_id = @account`,
 		pgx.NamedArgs{"account": account, "ids": ids, "receipt": r})
 	return err
 }
 
-// OutboundText is the text of a message we sent, for WhatsApp's request to
-// encrypt it anew. ErrNotFound when it is not ours.
-func (s *Store) OutboundText(ctx context.Context, account int64, waID string) (string, error) {
-	texts, err := column[string](ctx, s.pool, `select body from outbound where wa_id = @wa_id and account_id = @account`,
-		pgx.NamedArgs{"account": account, "wa_id": waID})
-	if err == nil && len(texts) == 0 {
-		return "", ErrNotFound
-	}
-	if err != nil {
-		return "", err
-	}
-	return texts[0], nil
+// SentMessage is one message of an account, or ErrNotFound. What is held is due
+// when the restriction ends.
+func (s *Store) SentMessage(ctx context.Context, account, id int64) (Outbound, error) {
+	return one[Outbound](ctx, s.pool, `
+		select `+strings.Replace(outboundColumns, "due_at", "greatest(due_at, until) as due_at", 1)+` from (
+		  select o.*, h.until from outbound o join conversation c on c.id = o.conversation_id join account a on a.id = o.account_id,
+		  lateral (select case when `+held+` then a.restricted_until end as until) h
+		  where o.id = @id and o.account_id = @account) outbound`,
+		pgx.NamedArgs{"id": id, "account": account})
 }
 
-// Pending is a conversation with bubbles to send now.
+// ErrTooLate says that a message cannot be cancelled any more.
+var ErrTooLate = errors.New("the message is being sent or was sent already; it cannot be cancelled any more")
+
+// CancelMessage has a queued message never sent. One that was tried already, or
+// failed: ErrTooLate. A second call does nothing.
+func (s *Store) CancelMessage(ctx context.Context, account, id int64) (Outbound, error) {
+	_, err := s.pool.Exec(ctx, `
+		update outbound set cancelled_at = clock() where id = @id and account_id = @account and claimed_at is null and `+pending,
+		pgx.NamedArgs{"id": id, "account": account})
+	if err != nil {
+		return Outbound{}, err
+	}
+	o, err := s.SentMessage(ctx, account, id)
+	if err == nil && o.CancelledAt == nil {
+		err = ErrTooLate
+	}
+	return o, err
+}
+
+// OutboundContent is a message we sent, for WhatsApp's request to encrypt it anew.
+// ErrNotFound when it is not ours.
+func (s *Store) OutboundContent(ctx context.Context, account int64, waID string) (Claimed, error) {
+	return one[Claimed](ctx, s.pool, `
+		select o.id, o.wa_id, o.conversation_id, c.chat, o.body, o.reply_to, o.attempts, null::interval as next_in, false as answers
+		from outbound o join conversation c on c.id = o.conversation_id
+		where o.wa_id = @wa_id and o.account_id = @account`,
+		pgx.NamedArgs{"account": account, "wa_id": waID})
+}
+
+// Quote is an earlier message of a conversation that a new one replies to.
+type Quote struct {
+	Body string
+	Ours bool // we wrote it, or somebody on the account's phone
+}
+
+// Quoted is the message of a conversation with that WhatsApp id, or ErrNotFound.
+func (s *Store) Quoted(ctx context.Context, conversation int64, waID string) (Quote, error) {
+	return one[Quote](ctx, s.pool, `
+		select body, direction = 'out' as ours from message where conversation_id = @conversation and wa_id = @wa_id
+		union all
+		select body, true from outbound where conversation_id = @conversation and wa_id = @wa_id limit 1`,
+		pgx.NamedArgs{"conversation": conversation, "wa_id": waID})
+}
+
+// Tried is one try of a bubble, as a send ledger counts it.
+type Tried struct {
+	ConversationID int64
+	WaID           string
+	Age            time.Duration
+}
+
+// mostTried is how many tries Tries returns: more than any pace asks for.
+const mostTried = 1000
+
+// Tries are the newest tries of an account in the last window, oldest first; of
+// one conversation, or of all (0).
+func (s *Store) Tries(ctx context.Context, account, conversation int64, window time.Duration) ([]Tried, error) {
+	return many[Tried](ctx, s.pool, `
+		select conversation_id, wa_id, age from (
+		  select conversation_id, wa_id, clock() - claimed_at as age from outbound
+		  where account_id = @account and claimed_at > clock() - @window::interval and (@conversation = 0 or conversation_id = @conversation)
+		  order by claimed_at desc limit @limit) newest
+		order by age desc`,
+		pgx.NamedArgs{"account": account, "conversation": conversation, "window": window, "limit": mostTried})
+}
+
+// Pending is a conversation with bubbles to send.
 type Pending struct {
 	AccountID      int64
 	ConversationID int64
+	DueIn          time.Duration // until the first of them may be sent
+	Answers        bool          // some of them answer a customer
 }
 
 // PendingSends are the conversations of the given accounts that have something
-// to send now, oldest bubble first.
+// to send now or within Horizon, oldest bubble first.
 func (s *Store) PendingSends(ctx context.Context, accounts []int64, limit int) ([]Pending, error) {
 	return many[Pending](ctx, s.pool, `
-		select account_id, conversation_id from outbound
-		where account_id = any(@accounts) and sent_at is null and failed_at is null and cancelled_at is null and due_at <= clock()
+		select account_id, conversation_id, greatest(min(due_at) - clock(), interval '0') as due_in, bool_or(`+answers+`) as answers
+		from outbound
+		where account_id = any(@accounts) and `+pending+` and due_at <= clock() + @horizon::interval
 		group by account_id, conversation_id order by min(id) limit @limit`,
-		pgx.NamedArgs{"accounts": accounts, "limit": limit})
+		pgx.NamedArgs{"accounts": accounts, "limit": limit, "horizon": Horizon})
 }
 
 // PendingOutbound counts the bubbles that wait to be sent.
 func (s *Store) PendingOutbound(ctx context.Context) (int, error) {
 	var n int
-	err := s.pool.QueryRow(ctx, `select count(*) from outbound where sent_at is null and failed_at is null and cancelled_at is null`).Scan(&n)
+	err := s.pool.QueryRow(ctx, `select count(*) from outbound where `+pending).Scan(&n)
 	return n, err
 }
 

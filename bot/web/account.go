@@ -33,6 +33,11 @@ type Account struct {
 	RestrictedUntil *time.Time `json:"restricted_until,omitempty"`
 	Proxy           string     `json:"proxy,omitempty" doc:"The way to WhatsApp, without its password"`
 	CallText        string     `json:"call_text" doc:"Calls are rejected and answered with this text; empty: they ring"`
+
+	PaceAccount    int        `json:"pace_account" doc:"Most messages a minute; 0: no limit"`
+	PaceRecipient  int        `json:"pace_recipient" doc:"Most messages a minute to one person; 0: no limit"`
+	NewChatsPerDay *int       `json:"new_chats_per_day,omitempty" doc:"Most chats to begin in 24 hours; none: 10 in the first 14 days after pairing, then 50"`
+	PairedAt       *time.Time `json:"paired_at,omitempty"`
 }
 
 func accountOf(a store.Account) Account {
@@ -41,6 +46,7 @@ func accountOf(a store.Account) Account {
 		Phone: value(a.Phone), LID: value(a.LID), Paused: a.Paused, Persona: a.Persona, DebounceMs: a.DebounceMs, Presence: a.Presence,
 		Fallback: a.Fallback, FallbackText: a.FallbackText, CreatedAt: a.CreatedAt, ProgressAt: a.ProgressAt,
 		Restriction: string(a.Restriction), RestrictedUntil: a.RestrictedUntil, Proxy: a.ProxyHint, CallText: a.CallText,
+		PaceAccount: a.PaceAccount, PaceRecipient: a.PaceRecipient, NewChatsPerDay: a.NewChatsPerDay, PairedAt: a.PairedAt,
 	}
 }
 
@@ -119,6 +125,10 @@ type changedAccount struct {
 		Fallback     *string `json:"fallback,omitempty" enum:"silent,text,later,handoff"`
 		FallbackText *string `json:"fallback_text,omitempty" maxLength:"2000"`
 		CallText     *string `json:"call_text,omitempty" maxLength:"1000" doc:"Calls are rejected and answered with this text; empty: they ring"`
+
+		PaceAccount    *int `json:"pace_account,omitempty" minimum:"0" maximum:"600" doc:"Most messages a minute; 0: no limit"`
+		PaceRecipient  *int `json:"pace_recipient,omitempty" minimum:"0" maximum:"100" doc:"Most messages a minute to one person; 0: no limit"`
+		NewChatsPerDay *int `json:"new_chats_per_day,omitempty" minimum:"-1" maximum:"10000" doc:"Most chats to begin in 24 hours, 0 none; -1: the usual number, 10 in the first 14 days after pairing, then 50"`
 	}
 }
 

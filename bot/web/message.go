@@ -16,9 +16,10 @@ type newMessage struct {
 
 	Key  string `header:"Idempotency-Key" maxLength:"200" doc:"Sending the same key again sends nothing and returns the first answer"`
 	Body struct {
-		To     string     `json:"to" minLength:"5" maxLength:"60" doc:"A phone number with country code, or a WhatsApp address" example:"+12025550123"`
-		Text   string     `json:"text" minLength:"1" maxLength:"4096"`
-		SendAt *time.Time `json:"send_at,omitempty" doc:"Not before this time"`
+		To      string     `json:"to" minLength:"5" maxLength:"60" doc:"A phone number with country code, or a WhatsApp address" example:"+12025550123"`
+		Text    string     `json:"text" minLength:"1" maxLength:"4096"`
+		ReplyTo string     `json:"reply_to,omitempty" maxLength:"100" doc:"WhatsApp id of an earlier message of the chat, which is quoted"`
+		SendAt  *time.Time `json:"send_at,omitempty" doc:"Not before this time, which is at most 366 days ahead"`
 	}
 }
 
@@ -26,7 +27,7 @@ type newMessage struct {
 type SentMessage struct {
 	ID     int64  `json:"id"`
 	WaID   string `json:"wa_id" doc:"The message's id on WhatsApp"`
-	Status string `json:"status" enum:"queued,sending,sent,delivered,read,failed,cancelled"`
+	Status string `json:"status" enum:"queued,sending,perhaps_sent,sent,delivered,read,played,failed,cancelled"`
 }
 
 type sentResponse struct {
@@ -47,12 +48,16 @@ func (s *Server) sendMessage(ctx context.Context, in *newMessage) (*sentResponse
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkTime(ctx, in.Body.SendAt); err != nil {
+		return nil, err
+	}
 	contact, err := s.store.ResolveContact(ctx, to.phone, to.lid, "")
 	if err != nil {
 		return nil, err
 	}
 	o, replayed, err := s.store.Queue(ctx, store.Parcel{
-		AccountID: in.ID, ContactID: contact, Chat: to.chat, Origin: "api", Body: in.Body.Text, DueAt: in.Body.SendAt,
+		AccountID: in.ID, ContactID: contact, Chat: to.chat, Origin: "api", Body: in.Body.Text, ReplyTo: in.Body.ReplyTo,
+		DueAt:          in.Body.SendAt,
 		IdempotencyKey: in.Key, RequestHash: hash(in.Body),
 	})
 	if err != nil {
@@ -67,19 +72,95 @@ func (s *Server) sendMessage(ctx context.Context, in *newMessage) (*sentResponse
 	return out, nil
 }
 
+// Bounds of send_at.
+const (
+	mostAhead = 366 * 24 * time.Hour
+	mostLate  = time.Minute // clocks differ
+)
+
+// checkTime refuses a time that is a mistake.
+func (s *Server) checkTime(ctx context.Context, at *time.Time) error {
+	if at == nil {
+		return nil
+	}
+	now, err := s.store.Now(ctx)
+	switch {
+	case err != nil:
+		return err
+	case at.Before(now.Add(-mostLate)):
+		return problem(http.StatusUnprocessableEntity, "bad_time", "\"send_at\" is in the past; leave it out to send at once")
+	case at.After(now.Add(mostAhead)):
+		return problem(http.StatusUnprocessableEntity, "bad_time", "\"send_at\" is more than 366 days ahead")
+	}
+	return nil
+}
+
+type byMessage struct {
+	ByID
+
+	MessageID int64 `path:"message_id" minimum:"1"`
+}
+
+// Delivery is a message of ours and how far it got.
+type Delivery struct {
+	SentMessage
+
+	ConversationID int64      `json:"conversation_id"`
+	Origin         string     `json:"origin" enum:"bot,api,person,flow,system"`
+	ReplyTo        string     `json:"reply_to,omitempty"`
+	Attempts       int        `json:"attempts" doc:"How often it was tried, always with the same wa_id"`
+	Failure        string     `json:"failure,omitempty" doc:"Why the last try did not work"`
+	DueAt          time.Time  `json:"due_at" doc:"It is not tried before"`
+	CreatedAt      time.Time  `json:"created_at"`
+	SendingAt      *time.Time `json:"sending_at,omitempty" doc:"The last try began"`
+	PerhapsSentAt  *time.Time `json:"perhaps_sent_at,omitempty" doc:"A try ended without WhatsApp's word; the same wa_id is sent again, and a phone shows one message"`
+	SentAt         *time.Time `json:"sent_at,omitempty" doc:"WhatsApp took it"`
+	DeliveredAt    *time.Time `json:"delivered_at,omitempty"`
+	ReadAt         *time.Time `json:"read_at,omitempty"`
+	PlayedAt       *time.Time `json:"played_at,omitempty" doc:"A voice note was listened to"`
+	FailedAt       *time.Time `json:"failed_at,omitempty"`
+	CancelledAt    *time.Time `json:"cancelled_at,omitempty"`
+}
+
+func deliveryOf(o store.Outbound) *one[Delivery] {
+	return &one[Delivery]{Delivery{
+		SentMessage: SentMessage{ID: o.ID, WaID: o.WaID, Status: o.Status}, ConversationID: o.ConversationID, Origin: o.Origin,
+		ReplyTo: o.ReplyTo, Attempts: o.Attempts, Failure: o.Failure, DueAt: o.DueAt, CreatedAt: o.CreatedAt, SendingAt: o.ClaimedAt,
+		PerhapsSentAt: o.PerhapsAt, SentAt: o.SentAt, DeliveredAt: o.DeliveredAt, ReadAt: o.ReadAt, PlayedAt: o.PlayedAt,
+		FailedAt: o.FailedAt, CancelledAt: o.CancelledAt,
+	}}
+}
+
+func (s *Server) readMessage(ctx context.Context, in *byMessage) (*one[Delivery], error) {
+	o, err := s.store.SentMessage(ctx, in.ID, in.MessageID)
+	if err != nil {
+		return nil, err
+	}
+	return deliveryOf(o), nil
+}
+
+// cancelMessage has a queued message never sent; once it was tried it is too late.
+func (s *Server) cancelMessage(ctx context.Context, in *byMessage) (*one[Delivery], error) {
+	o, err := s.store.CancelMessage(ctx, in.ID, in.MessageID)
+	if err != nil {
+		return nil, err
+	}
+	return deliveryOf(o), nil
+}
+
 // person is whom a message is for.
 type person struct{ phone, lid, chat string }
 
 // recipient reads an address as people write it.
 func recipient(to string) (person, error) {
-	user, server, isAddress := strings.Cut(to, "@")
+	user, server, isAddress := strings.Cut(strings.TrimSpace(to), "@")
 	number := strings.NewReplacer("+", "", " ", "", "-", "", "(", "", ")", "", ".", "").Replace(user)
 	wrong := problem(http.StatusUnprocessableEntity, "bad_recipient", "\"to\" is neither a phone number with country code, such as +12025550123, nor the address of a person on WhatsApp")
 	if len(number) < 5 || len(number) > 20 || strings.Trim(number, "0123456789") != "" || strings.HasPrefix(number, "0") {
 		return person{}, wrong
 	}
 	switch {
-	case !isAddress, server == "s.whatsapp.net":
+	case !isAddress, server == "s.whatsapp.net", server == "c.us":
 		return person{phone: number, chat: number + "@s.whatsapp.net"}, nil
 	case server == "lid":
 		return person{lid: number, chat: number + "@lid"}, nil

@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 
 	"frontdesk/store"
 
@@ -24,6 +27,8 @@ type Problem struct { //nolint:errname // RFC 9457 calls it a problem
 	Detail    string   `json:"detail" doc:"What is wrong and what to do"`
 	Errors    []string `json:"errors,omitempty" doc:"Each field that is wrong"`
 	Reference string   `json:"reference,omitempty" doc:"Names the matching line of the log"`
+
+	retryAfter time.Duration // 0: nothing is said of it
 }
 
 // Error is the detail.
@@ -34,6 +39,15 @@ func (p *Problem) GetStatus() int { return p.Status }
 
 // ContentType is for huma.
 func (p *Problem) ContentType(string) string { return problemType }
+
+// GetHeaders is for huma: when to try again, if that is known.
+func (p *Problem) GetHeaders() http.Header {
+	h := http.Header{}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retryAfter.Seconds()))))
+	}
+	return h
+}
 
 func (p *Problem) encoded() []byte {
 	text, err := json.Marshal(p)
@@ -66,6 +80,7 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 		known   *Problem
 		limit   *store.LimitError
 		invalid *store.InvalidError
+		refused *store.RefusedError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -74,6 +89,10 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 		return problem(http.StatusConflict, "instance_limit", limit.Error())
 	case errors.As(err, &invalid):
 		return problem(http.StatusUnprocessableEntity, "invalid", invalid.Problem, invalid.Field+": "+invalid.Problem)
+	case errors.As(err, &refused):
+		p := problem(http.StatusTooManyRequests, refused.Code, refused.Says)
+		p.retryAfter = refused.After
+		return p
 	case errors.Is(err, store.ErrNotFound):
 		return problem(http.StatusNotFound, "not_found", "There is nothing with this id")
 	case errors.Is(err, store.ErrBadProxy):
@@ -82,6 +101,10 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 		return problem(http.StatusConflict, "name_taken", err.Error())
 	case errors.Is(err, store.ErrKeyReused):
 		return problem(http.StatusUnprocessableEntity, "idempotency_key_reused", err.Error())
+	case errors.Is(err, store.ErrNoQuoted):
+		return problem(http.StatusUnprocessableEntity, "unknown_reply_to", err.Error())
+	case errors.Is(err, store.ErrTooLate):
+		return problem(http.StatusConflict, "too_late", err.Error())
 	case errors.Is(err, store.ErrNoKey):
 		return problem(http.StatusConflict, "no_secret_key", err.Error())
 	}

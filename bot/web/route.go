@@ -59,6 +59,8 @@ func (s *Server) operations(api huma.API) {
 	route(d, store.RoleAdmin, http.MethodDelete, "/accounts/{id}/pairing-links", "Withdraw all of these links", s.endPairingLinks)
 	route(d, store.RoleViewer, http.MethodGet, "/accounts/{id}/history", "Read the statuses the account has had", s.statusHistory)
 	route(d, store.RoleAgent, http.MethodPost, "/accounts/{id}/messages", "Send a message, once for each Idempotency-Key", s.sendMessage)
+	route(d, store.RoleViewer, http.MethodGet, "/accounts/{id}/messages/{message_id}", "Read how far a message got", s.readMessage)
+	route(d, store.RoleAgent, http.MethodPost, "/accounts/{id}/messages/{message_id}/cancel", "Cancel a message that was not tried yet", s.cancelMessage)
 
 	route(d, store.RoleViewer, http.MethodGet, "/conversations", "List conversations", s.listConversations)
 	route(d, store.RoleViewer, http.MethodGet, "/conversations/{id}", "Read a conversation", s.readConversation)

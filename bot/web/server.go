@@ -46,6 +46,9 @@ type records interface {
 
 	ResolveContact(ctx context.Context, phone, lid, name string) (int64, error)
 	Queue(ctx context.Context, p store.Parcel) (o store.Outbound, replayed bool, err error)
+	SentMessage(ctx context.Context, account, id int64) (store.Outbound, error)
+	CancelMessage(ctx context.Context, account, id int64) (store.Outbound, error)
+	Now(ctx context.Context) (time.Time, error)
 	Conversations(ctx context.Context, account int64, p store.Page) ([]store.ConversationSummary, error)
 	Conversation(ctx context.Context, id int64) (store.ConversationSummary, error)
 	Messages(ctx context.Context, conversation int64, p store.MessagePage) ([]store.ChatMessage, error)

@@ -204,10 +204,12 @@ func (r *rig) code(account int64) string {
 	return code.Code
 }
 
-// quick gives an account no debounce, for runs with many messages.
+// quick gives an account no debounce and no pace, for runs with many messages.
 func (r *rig) quick(account int64, wait time.Duration) {
 	r.t.Helper()
-	r.api(http.MethodPatch, fmt.Sprintf("/api/v1/accounts/%d", account), map[string]any{"debounce_ms": wait.Milliseconds()}, nil)
+	r.api(http.MethodPatch, fmt.Sprintf("/api/v1/accounts/%d", account), map[string]any{
+		"debounce_ms": wait.Milliseconds(), "pace_account": 0, "pace_recipient": 0, "new_chats_per_day": 10_000,
+	}, nil)
 }
 
 // provider adds an AI provider at e.

@@ -51,6 +51,8 @@ func (c *collector) accounts(out chan<- prometheus.Metric) {
 	}
 	gauge(out, "lease_owned", "Accounts whose lease this process has.", float64(s.Leases))
 	gauge(out, "subscribers", "Followers of the topics inside this process (L6).", float64(s.Subscribers))
+	gauge(out, "ledger_recipients", "Recipients that the send ledger remembers (L2).", float64(s.LedgerPeople))
+	gauge(out, "ledger_entries", "Messages that the send ledger remembers (L3).", float64(s.LedgerEntries))
 	counter(out, "messages_received_total", "Customers' messages stored.", float64(s.Received))
 	counter(out, "messages_sent_total", "Messages that WhatsApp acknowledged.", float64(s.Sent))
 	counter(out, "messages_failed_total", "Messages given up.", float64(s.Failed))

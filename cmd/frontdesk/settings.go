@@ -29,18 +29,22 @@ type Settings struct {
 
 // Limits are the contract's limits that have something behind them.
 type Limits struct {
-	Accounts       int           `env:"ACCOUNTS" default:"100" help:"WhatsApp accounts per process."`
-	Turns          int           `env:"TURNS" default:"1000" help:"Turns at once per process."`
-	TurnTimeout    time.Duration `env:"TURN_TIMEOUT" default:"2m" help:"Longest turn."`
-	QueueWatch     time.Duration `env:"QUEUE_WATCH" default:"5m" help:"Between two looks at the queue."`
-	Drain          time.Duration `env:"DRAIN" default:"5s" help:"Longest wait for turns at the stop."`
-	Providers      int           `env:"PROVIDERS" default:"50" help:"AI providers loaded."`
-	UsageTick      time.Duration `env:"USAGE_TICK" default:"1h" help:"Between two looks at the providers' day."`
-	MemoryInterval time.Duration `env:"MEMORY_INTERVAL" default:"30s" help:"Between two looks at memory."`
-	MemoryAlarmMiB int           `name:"memory-alarm-mib" env:"MEMORY_ALARM_MIB" default:"1024" help:"Memory alarm."`
-	Shutdown       time.Duration `env:"SHUTDOWN" default:"10s" help:"Longest stop."`
-	Subscribers    int           `env:"SUBSCRIBERS" default:"50" help:"Followers of one topic inside a process."`
-	Lease          time.Duration `env:"LEASE" default:"12s" help:"How long a silent process keeps its accounts."`
+	Accounts         int           `env:"ACCOUNTS" default:"100" help:"WhatsApp accounts per process."`
+	Turns            int           `env:"TURNS" default:"1000" help:"Turns at once per process."`
+	TurnTimeout      time.Duration `env:"TURN_TIMEOUT" default:"2m" help:"Longest turn."`
+	QueueWatch       time.Duration `env:"QUEUE_WATCH" default:"5m" help:"Between two looks at the queue."`
+	Drain            time.Duration `env:"DRAIN" default:"5s" help:"Longest wait for turns at the stop."`
+	Providers        int           `env:"PROVIDERS" default:"50" help:"AI providers loaded."`
+	UsageTick        time.Duration `env:"USAGE_TICK" default:"1h" help:"Between two looks at the providers' day."`
+	MemoryInterval   time.Duration `env:"MEMORY_INTERVAL" default:"30s" help:"Between two looks at memory."`
+	MemoryAlarmMiB   int           `name:"memory-alarm-mib" env:"MEMORY_ALARM_MIB" default:"1024" help:"Memory alarm."`
+	Shutdown         time.Duration `env:"SHUTDOWN" default:"10s" help:"Longest stop."`
+	Subscribers      int           `env:"SUBSCRIBERS" default:"50" help:"Followers of one topic inside a process."`
+	LedgerRecipients int           `name:"ledger-recipients" env:"LEDGER_RECIPIENTS" default:"10000" help:"Recipients that the send ledger remembers."`
+	LedgerEntries    int           `name:"ledger-entries" env:"LEDGER_ENTRIES" default:"100" help:"Messages that it remembers of each."`
+	LedgerCleanup    time.Duration `name:"ledger-cleanup" env:"LEDGER_CLEANUP" default:"5m" help:"Between two cleanups of the send ledger."`
+	RateWindow       time.Duration `name:"rate-window" env:"RATE_WINDOW" default:"60s" help:"Time that the accounts' paces count in."`
+	Lease            time.Duration `env:"LEASE" default:"12s" help:"How long a silent process keeps its accounts."`
 }
 
 // check completes the settings and says all that is wrong with them at once.
@@ -91,7 +95,8 @@ func (l *Limits) problems() (wrong []string) {
 	for _, count := range []struct {
 		name  string
 		value int
-	}{{"ACCOUNTS", l.Accounts}, {"TURNS", l.Turns}, {"PROVIDERS", l.Providers}, {"SUBSCRIBERS", l.Subscribers}, {"MEMORY_ALARM_MIB", l.MemoryAlarmMiB}} {
+	}{{"ACCOUNTS", l.Accounts}, {"TURNS", l.Turns}, {"PROVIDERS", l.Providers}, {"SUBSCRIBERS", l.Subscribers},
+		{"LEDGER_RECIPIENTS", l.LedgerRecipients}, {"LEDGER_ENTRIES", l.LedgerEntries}, {"MEMORY_ALARM_MIB", l.MemoryAlarmMiB}} {
 		if count.value < 1 {
 			wrong = append(wrong, fmt.Sprintf("FRONTDESK_LIMIT_%s is %d, not at least 1", count.name, count.value))
 		}
@@ -106,6 +111,8 @@ func (l *Limits) problems() (wrong []string) {
 		{"USAGE_TICK", l.UsageTick},
 		{"MEMORY_INTERVAL", l.MemoryInterval},
 		{"SHUTDOWN", l.Shutdown},
+		{"LEDGER_CLEANUP", l.LedgerCleanup},
+		{"RATE_WINDOW", l.RateWindow},
 		{"LEASE", l.Lease},
 	} {
 		if time.value <= 0 {

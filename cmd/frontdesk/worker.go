@@ -37,7 +37,9 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	w.manager = bot.New(bot.Options{
 		Store: d.Store, DB: d.WhatsApp(), Process: thisProcess(kind, s),
 		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce, Subscribers: s.Limits.Subscribers,
-		Bell: w.heard, Note: w.ringer.Note,
+		LedgerRecipients: s.Limits.LedgerRecipients, LedgerEntries: s.Limits.LedgerEntries, LedgerCleanup: s.Limits.LedgerCleanup,
+		RateWindow: s.Limits.RateWindow,
+		Bell:       w.heard, Note: w.ringer.Note,
 		Received: func(account, conversation int64, wait time.Duration) { w.turns.Wake(account, conversation, wait) },
 	})
 	w.turns = conversation.New(conversation.Options{
