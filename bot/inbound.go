@@ -42,18 +42,14 @@ func (l *link) receive(e *waEvents.Message) bool {
 // store keeps a message of a customer, or one that somebody typed on the
 // account's own phone.
 func (l *link) store(ctx context.Context, info types.MessageInfo, kind, body string) error {
-	phone, lid := person(info)
+	phone, lid := l.person(ctx, info)
 	name := info.PushName
 	if info.IsFromMe {
 		name = ""
 	}
 	s := l.i.m.store
-	contact, err := s.ResolveContact(ctx, phone, lid, name)
-	if err != nil {
-		return err
-	}
 	in := store.Inbound{
-		AccountID: l.i.id, ContactID: contact, Chat: info.Chat.ToNonAD().String(), WaID: info.ID,
+		AccountID: l.i.id, Phone: phone, LID: lid, Name: name, Chat: info.Chat.ToNonAD().String(), WaID: info.ID,
 		Kind: kind, Body: body, SentAt: info.Timestamp,
 		Wait: l.i.m.debounce(time.Duration(l.i.usual.Load()), body),
 	}
@@ -77,24 +73,6 @@ func direct(info types.MessageInfo) bool {
 	}
 	s := info.Chat.Server
 	return s == types.DefaultUserServer || s == types.HiddenUserServer
-}
-
-// person is the customer of a chat: the bare number and LID, either of which may
-// be unknown.
-func person(info types.MessageInfo) (phone, lid string) {
-	known := []types.JID{info.Sender, info.SenderAlt}
-	if info.IsFromMe {
-		known = []types.JID{info.Chat, info.RecipientAlt}
-	}
-	for _, j := range known {
-		switch j.Server {
-		case types.DefaultUserServer:
-			phone = j.User
-		case types.HiddenUserServer:
-			lid = j.User
-		}
-	}
-	return phone, lid
 }
 
 // content is what a customer sent: its kind and its words. False for what is no

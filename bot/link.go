@@ -37,11 +37,12 @@ type link struct {
 	retryAt time.Time   // no try before; used by step only
 
 	mu      sync.Mutex
-	ended   *ending   // why it cannot go on, or nil; guarded by mu
-	codes   []string  // to scan, the next first; guarded by mu
-	expires time.Time // of the code that was offered last; used by step only
-	typing  typing    // of a code on the phone; used by step only
-	passkey passkey   // asked for by the phone
+	ended   *ending         // why it cannot go on, or nil; guarded by mu
+	codes   []string        // to scan, the next first; guarded by mu
+	expires time.Time       // of the code that was offered last; used by step only
+	known   map[string]bool // chats whose people are one contact; used by the outbox only
+	typing  typing          // of a code on the phone; used by step only
+	passkey passkey         // asked for by the phone
 
 	handling sync.RWMutex // held for reading by every event being handled
 	closed   bool         // guarded by handling
@@ -58,7 +59,7 @@ type ending struct {
 }
 
 func newLink(i *Instance, a store.Account) *link {
-	l := &link{i: i, proxy: a.Proxy}
+	l := &link{i: i, proxy: a.Proxy, known: map[string]bool{}}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(i.ctx))
 	l.unbind = context.AfterFunc(i.ctx, func() {
 		if !l.online.Load() {

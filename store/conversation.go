@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,12 +35,16 @@ type Conversation struct {
 	Attempts    int
 	ActiveAt    time.Time
 	CreatedAt   time.Time
+	MergedInto  *int64 // the customer turned out to be somebody known; nothing happens here any more
 }
 
-// Inbound is a message as it came from WhatsApp.
+// Inbound is a message as it came from WhatsApp. Of the customer's Phone and LID
+// one may be unknown.
 type Inbound struct {
 	AccountID int64
-	ContactID int64
+	Phone     string
+	LID       string
+	Name      string // what the customer calls themselves
 	Chat      string
 	WaID      string
 	Kind      string // text, image, …: what the customer sent
@@ -60,6 +65,14 @@ type Received struct {
 // WaitMax is the longest that a debounce may hold an answer back.
 const WaitMax = 10 * time.Second
 
+// whoWrites is the one person whom all that is known of the writer's addresses
+// fits, still until the statement ends: nobody merges them meanwhile. No row: they
+// are new, have a new address, or are two contacts so far.
+const whoWrites = `
+	person as (
+	  select id from contact
+	  where (lid = nullif(@lid, '') and (@phone = '' or phone = @phone)) or (@lid = '' and phone = nullif(@phone, '')) for key share)`
+
 // Receive stores a customer's message and makes its turn due, in one statement
 // and one commit. Once it returns nil, the message is safe.
 func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
@@ -68,9 +81,10 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 		Seq   int64
 		DueIn time.Duration
 	}](ctx, s.pool, `
-		with c as (
+		with`+whoWrites+`,
+		c as (
 		  insert into conversation as c (account_id, contact_id, chat, last_seq, pending_since, due_at, active_at)
-		  values (@account, @contact, @chat, 1, clock(), clock() + @wait::interval, clock())
+		  select @account, id, @chat, 1, clock(), clock() + @wait::interval, clock() from person
 		  on conflict (account_id, contact_id) do update set
 		    chat = excluded.chat,
 		    active_at = excluded.active_at,
@@ -84,15 +98,30 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 		m as (
 		  insert into message (conversation_id, seq, direction, wa_id, kind, body, sent_at)
 		  select id, last_seq, 'in', @wa_id, @kind, @body, @sent_at from c)
-		select id, last_seq as seq, greatest(due_at - clock(), interval '0') as due_in from c`,
-		pgx.NamedArgs{
-			"account": in.AccountID, "contact": in.ContactID, "chat": in.Chat, "wait": in.Wait, "wait_max": WaitMax,
-			"wa_id": in.WaID, "kind": in.Kind, "body": in.Body, "sent_at": in.SentAt,
-		})
-	if breaks(err, "message_wa_id_key") {
+		select id, last_seq as seq, greatest(due_at - clock(), interval '0') as due_in from c`, in.args())
+	switch {
+	case breaks(err, "message_wa_id_key"):
 		return Received{Duplicate: true}, nil
+	case errors.Is(err, ErrNotFound):
+		return afterMeeting(ctx, s, in, s.Receive)
 	}
 	return Received{ConversationID: r.ID, Seq: r.Seq, Wait: r.DueIn}, err
+}
+
+func (in Inbound) args() pgx.NamedArgs {
+	return pgx.NamedArgs{
+		"account": in.AccountID, "phone": in.Phone, "lid": in.LID, "chat": in.Chat, "wait": in.Wait, "wait_max": WaitMax,
+		"wa_id": in.WaID, "kind": in.Kind, "body": in.Body, "sent_at": in.SentAt,
+	}
+}
+
+// afterMeeting makes the writer one contact and stores the message then.
+func afterMeeting[T any](ctx context.Context, s *Store, in Inbound, store func(context.Context, Inbound) (T, error)) (T, error) {
+	if _, err := s.ResolveContact(ctx, in.Phone, in.LID, in.Name); err != nil {
+		var none T
+		return none, err
+	}
+	return store(ctx, in)
 }
 
 // ReceiveOwn stores a message that somebody typed on the account's own phone,
@@ -100,10 +129,11 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 // way are fenced, bubbles not yet claimed are cancelled. Ids of our own bubbles
 // are not messages of a person; for them it does nothing.
 func (s *Store) ReceiveOwn(ctx context.Context, in Inbound) error {
-	_, err := s.pool.Exec(ctx, `
-		with c as (
+	known, err := column[bool](ctx, s.pool, `
+		with`+whoWrites+`,
+		c as (
 		  insert into conversation as c (account_id, contact_id, chat, state, last_seq, answered_seq, active_at)
-		  select @account, @contact, @chat, 'human', 1, 1, clock()
+		  select @account, id, @chat, 'human', 1, 1, clock() from person
 		  where not exists (select from outbound where wa_id = @wa_id)
 		  on conflict (account_id, contact_id) do update set
 		    state = 'human', state_since = clock(), active_at = clock(),
@@ -114,15 +144,18 @@ func (s *Store) ReceiveOwn(ctx context.Context, in Inbound) error {
 		  select id, last_seq, 'out', @wa_id, @kind, @body, @sent_at from c),
 		o as (
 		  update outbound set cancelled_at = clock() where conversation_id = (select id from c)
-		    and origin = 'bot' and claimed_at is null and sent_at is null and failed_at is null and cancelled_at is null)
-		insert into timeline (conversation_id, seq, kind, detail)
-		select id, last_seq, 'taken_over', '{"by": "phone"}' from c`,
-		pgx.NamedArgs{
-			"account": in.AccountID, "contact": in.ContactID, "chat": in.Chat,
-			"wa_id": in.WaID, "kind": in.Kind, "body": in.Body, "sent_at": in.SentAt,
-		})
-	if breaks(err, "message_wa_id_key") {
+		    and origin = 'bot' and claimed_at is null and sent_at is null and failed_at is null and cancelled_at is null),
+		t as (
+		  insert into timeline (conversation_id, seq, kind, detail)
+		  select id, last_seq, 'taken_over', '{"by": "phone"}' from c)
+		select exists (select from person) or exists (select from outbound where wa_id = @wa_id)`, in.args())
+	switch {
+	case breaks(err, "message_wa_id_key"):
 		return nil
+	case err != nil:
+		return err
+	case !known[0]:
+		_, err = afterMeeting(ctx, s, in, func(ctx context.Context, in Inbound) (struct{}, error) { return struct{}{}, s.ReceiveOwn(ctx, in) })
 	}
 	return err
 }
@@ -353,7 +386,7 @@ func (s *Store) Conversation(ctx context.Context, id int64) (ConversationSummary
 
 const conversationSummaries = `
 	select c.id, c.account_id, c.contact_id, c.chat, c.state, c.state_since, c.last_seq, c.answered_seq, c.out_seq, c.due_at,
-	  c.attempts, c.active_at, c.created_at, a.name as account_name, p.name as contact_name, p.phone
+	  c.attempts, c.active_at, c.created_at, c.merged_into, a.name as account_name, p.name as contact_name, p.phone
 	from conversation c join account a on a.id = c.account_id join contact p on p.id = c.contact_id`
 
 // TimelineEntry says what happened to the messages up to Seq, and why.

@@ -33,7 +33,7 @@ func newDesk(t *testing.T) desk {
 func (d desk) receive(t *testing.T, waID string) store.Received {
 	t.Helper()
 	r, err := d.Receive(t.Context(), store.Inbound{
-		AccountID: d.account, ContactID: d.contact, Chat: "877770000001@lid", WaID: waID, Kind: "text", Body: "hello", SentAt: time.Now(),
+		AccountID: d.account, Phone: "77770000001", LID: "877770000001", Chat: "877770000001@lid", WaID: waID, Kind: "text", Body: "hello", SentAt: time.Now(),
 	})
 	must(t, err)
 	return r
@@ -106,7 +106,7 @@ func TestPersonOnThePhoneFencesTheBot(t *testing.T) {
 	d := newDesk(t)
 	r := d.receive(t, "A")
 	must(t, d.ReceiveOwn(t.Context(), store.Inbound{
-		AccountID: d.account, ContactID: d.contact, Chat: "877770000001@lid", WaID: "OWN", Kind: "text", SentAt: time.Now(),
+		AccountID: d.account, Phone: "77770000001", LID: "877770000001", Chat: "877770000001@lid", WaID: "OWN", Kind: "text", SentAt: time.Now(),
 	}))
 	if d.answer(t, r.ConversationID, 0, 1, true) {
 		t.Error("the bot answered over the person")

@@ -309,12 +309,12 @@ func (s *Store) Messages(ctx context.Context, conversation int64, p MessagePage)
 		select direction, origin, wa_id, kind, body, status, at, seq, out_seq from (
 		  (select direction, case direction when 'in' then 'customer' else 'phone' end as origin, wa_id, kind, body,
 		     'received' as status, sent_at as at, seq, 0::bigint as out_seq
-		   from message where conversation_id = @id and (@seq = 0 or (seq, 0) < (@seq, @out_seq))
+		   from message where conversation_id = @id and ((@seq = 0 and @out_seq = 0) or (seq, 0) < (@seq, @out_seq))
 		   order by seq desc limit @limit)
 		  union all
 		  (select 'out', origin, wa_id, 'text', body, status, created_at, after_seq, out_seq from (
 		     select *, `+outboundStatus+` from outbound
-		     where conversation_id = @id and (@seq = 0 or (after_seq, out_seq) < (@seq, @out_seq))
+		     where conversation_id = @id and ((@seq = 0 and @out_seq = 0) or (after_seq, out_seq) < (@seq, @out_seq))
 		     order by after_seq desc, out_seq desc limit @limit) o)
 		  order by seq desc, out_seq desc limit @limit) newest
 		order by seq, out_seq`,

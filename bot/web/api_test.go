@@ -177,11 +177,11 @@ func TestMessagesComeInPagesWithoutGapOrDouble(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	account := h.paired("12025550111")
-	contact, err := h.store.ResolveContact(t.Context(), "12025550122", "", "")
+	_, err := h.store.ResolveContact(t.Context(), "12025550122", "", "")
 	must(t, err)
 	var conversation int64
 	for i := range 7 {
-		r, err := h.store.Receive(t.Context(), store.Inbound{AccountID: account, ContactID: contact, Chat: "c", WaID: fmt.Sprint(i), Kind: "text", Body: fmt.Sprint("m", i), SentAt: time.Now()})
+		r, err := h.store.Receive(t.Context(), store.Inbound{AccountID: account, Phone: "12025550122", Chat: "c", WaID: fmt.Sprint(i), Kind: "text", Body: fmt.Sprint("m", i), SentAt: time.Now()})
 		must(t, err)
 		conversation = r.ConversationID
 		_, err = h.store.Answer(t.Context(), store.Reply{ConversationID: conversation, Lo: int64(i), Hi: int64(i + 1), Origin: "bot", Bubbles: []store.Bubble{
