@@ -142,6 +142,9 @@ func maybe(text string) *string {
 
 // keep encrypts a file as clients do and puts it into the store.
 func (s *Server) keep(class whatsmeow.MediaType, data []byte, account, customer string) (sealedFile, error) {
+	if len(data) > maxFile {
+		return sealedFile{}, fmt.Errorf("a file has %d MiB at most", maxFile>>20)
+	}
 	key := randomBytes(32)
 	sealed, err := seal(key, class, data)
 	if err != nil {
@@ -149,7 +152,7 @@ func (s *Server) keep(class whatsmeow.MediaType, data []byte, account, customer 
 	}
 	hash, sealedHash := sha256.Sum256(data), sha256.Sum256(sealed)
 	token := base64.URLEncoding.EncodeToString(sealedHash[:])
-	if len(sealed) > maxSealed || !s.media.put(token, file{data: sealed, account: account, customer: customer}) {
+	if !s.media.put(token, file{data: sealed, account: account, customer: customer}) {
 		return sealedFile{}, errors.New("there is no room for more files")
 	}
 	return sealedFile{

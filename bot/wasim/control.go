@@ -34,6 +34,25 @@ func (c *Control) EnterCode(ctx context.Context, phone, code string) error {
 	return c.call(ctx, http.MethodPost, "/phones/"+phone+"/code", codeRequest{code}, nil)
 }
 
+// RequirePasskey has a phone ask every device that it scans for the owner's passkey.
+func (c *Control) RequirePasskey(ctx context.Context, phone string, required bool) error {
+	return c.call(ctx, http.MethodPost, "/phones/"+phone+"/passkey", passkeyRequest{required}, nil)
+}
+
+// UsePasskey signs what a device was asked for with the owner's passkey.
+func (c *Control) UsePasskey(ctx context.Context, phone string, options []byte) ([]byte, error) {
+	var signed json.RawMessage
+	err := c.call(ctx, http.MethodPost, "/phones/"+phone+"/assertion", json.RawMessage(options), &signed)
+	return signed, err
+}
+
+// PasskeyCode is what a phone shows for comparison with the code of the device.
+func (c *Control) PasskeyCode(ctx context.Context, phone string) (string, error) {
+	var shown codeRequest
+	err := c.call(ctx, http.MethodGet, "/phones/"+phone+"/passkey", nil, &shown)
+	return shown.Code, err
+}
+
 // Address has a customer's further stanzas follow mode.
 func (c *Control) Address(ctx context.Context, customer string, mode Addressing) error {
 	return c.call(ctx, http.MethodPost, "/customers/"+customer+"/address", addressRequest{Mode: mode}, nil)

@@ -24,8 +24,11 @@ import (
 // would last.
 const codeLifetime = firstRef + (refs-1)*furtherRef
 
+// codeAlphabet are the characters of codes that people compare or type.
+const codeAlphabet = "123456789ABCDEFGHJKLMNPQRSTVWXYZ"
+
 var (
-	typable = regexp.MustCompile(`^[1-9A-HJ-NP-TV-Z]{8}$`)
+	typable = regexp.MustCompile(`^[` + codeAlphabet + `]{8}$`)
 	display = regexp.MustCompile(`^[A-Za-z ]+ \([A-Za-z0-9 ]+\)$`) // "Browser (OS)"
 )
 

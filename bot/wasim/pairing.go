@@ -43,8 +43,9 @@ type offer struct {
 	made    time.Time
 	refs    []string
 	device  device
-	claimed bool // a phone has scanned it or typed its code; guarded by the server's mu
-	gone    bool // the client has left; guarded by the server's mu
+	claimed bool    // a phone has scanned it or typed its code; guarded by the server's mu
+	gone    bool    // the client has left; guarded by the server's mu
+	dialog  *dialog // about the owner's passkey; nil while there is none; guarded by the server's mu
 }
 
 // code is what a client's QR code says.
@@ -200,7 +201,14 @@ func (p *Phone) Scan(ctx context.Context, qr string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.link(ctx, o, scanned.secret); err != nil {
+	secret := scanned.secret
+	if p.needsPasskey() {
+		secret, err = p.prove(ctx, o, secret)
+	}
+	if err == nil {
+		err = p.link(ctx, o, secret)
+	}
+	if err != nil {
 		p.server.release(o)
 		return err
 	}

@@ -33,6 +33,8 @@ type Phone struct {
 	saved   entry         // guarded by mu
 	current *connection   // the stream that logged in last; guarded by mu
 	changed chan struct{} // closed when the device comes or goes; guarded by mu
+
+	passkeyCode string // shown after the passkey was proven; guarded by mu
 }
 
 // phoneState is what survives a restart.
@@ -45,6 +47,9 @@ type phoneState struct {
 	Sync    syncKey             `json:"sync"`
 	Patches map[string][][]byte `json:"patches"` // of the app state, by collection
 	Outbox  []*stanza           `json:"outbox"`
+
+	NeedsPasskey bool   `json:"needsPasskey,omitempty"` // devices must prove the passkey when they are scanned
+	Passkey      []byte `json:"passkey,omitempty"`      // private, PKCS 8; nil until one is made
 }
 
 // device is a linked companion, as the server knows it.

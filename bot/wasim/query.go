@@ -81,7 +81,12 @@ func (c *connection) replyTo(reply query, n *waBinary.Node) waBinary.Node {
 
 // pairingQueries are those of a client that waits to be linked.
 var pairingQueries = map[string]query{
-	"md.set.link_code_companion_reg": (*connection).pairByCode,
+	"md.set.link_code_companion_reg":   (*connection).pairByCode,
+	"md.get.ref":                       (*connection).passkeyRef,
+	"md.get.passkey_request_options":   (*connection).passkeyOptions,
+	"md.set.passkey_prologue":          (*connection).passkeyTurn,
+	"md.set.companion_nonce":           (*connection).passkeyTurn,
+	"md.set.encrypted_pairing_request": (*connection).passkeyTurn,
 }
 
 // queryName is namespace, type and first child of a request.

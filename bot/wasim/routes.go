@@ -24,6 +24,9 @@ type (
 	codeRequest struct {
 		Code string `json:"code"`
 	}
+	passkeyRequest struct {
+		Required bool `json:"required"`
+	}
 	addressRequest struct {
 		Mode    Addressing `json:"mode,omitempty"` // unchanged if empty
 		HideLID *bool      `json:"hideLid,omitempty"`
@@ -68,6 +71,13 @@ func (s *Server) controlRoutes() http.Handler {
 	mux.HandleFunc("POST /phones/{number}/code", order(func(ctx context.Context, number string, r codeRequest) error {
 		return s.Phone(number).EnterCode(ctx, r.Code)
 	}))
+	mux.HandleFunc("POST /phones/{number}/passkey", order(func(_ context.Context, number string, r passkeyRequest) error {
+		return s.Phone(number).RequirePasskey(r.Required)
+	}))
+	mux.HandleFunc("POST /phones/{number}/assertion", s.controlAssertion)
+	mux.HandleFunc("GET /phones/{number}/passkey", func(w http.ResponseWriter, r *http.Request) {
+		respond(w, codeRequest{s.Phone(r.PathValue("number")).PasskeyCode()}, nil)
+	})
 	mux.HandleFunc("POST /phones/{number}/unlink", order(func(ctx context.Context, number string, _ any) error {
 		return s.Phone(number).Unlink(ctx)
 	}))
@@ -192,6 +202,16 @@ func (s *Server) controlAddress(_ context.Context, number string, r addressReque
 		return nil
 	}
 	return c.Address(r.Mode)
+}
+
+// controlAssertion passes the JSON of browsers on, both ways.
+func (s *Server) controlAssertion(w http.ResponseWriter, r *http.Request) {
+	var options json.RawMessage
+	if !accept(w, r, &options) {
+		return
+	}
+	signed, err := s.Phone(r.PathValue("number")).UsePasskey(options)
+	respond(w, json.RawMessage(signed), err)
 }
 
 func (s *Server) controlFault(w http.ResponseWriter, r *http.Request) {

@@ -3,10 +3,15 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
+	mimetypes "mime"
+	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -63,6 +68,7 @@ func (c serveCommand) Run(ctx context.Context) error {
 
 type phoneCommand struct {
 	Scan   scanCommand   `cmd:"" help:"Scan a code, as a bare list or a link."`
+	Code   codeCommand   `cmd:"" help:"Type a pairing code, such as ABCD-EFGH."`
 	Unlink unlinkCommand `cmd:"" help:"Remove the linked device."`
 	Type   typeCommand   `cmd:"" help:"Write to a customer on the phone itself."`
 }
@@ -79,10 +85,22 @@ func (c scanCommand) Run(ctx context.Context) error {
 	return wasim.NewControl(c.Control).Scan(ctx, c.Number, c.Code)
 }
 
+type codeCommand struct {
+	controlled
+
+	Number string `arg:"" help:"The phone's number, digits only."`
+	Code   string `arg:"" help:"The code that the account shows."`
+}
+
+// Run is wasim phone code.
+func (c codeCommand) Run(ctx context.Context) error {
+	return wasim.NewControl(c.Control).EnterCode(ctx, c.Number, c.Code)
+}
+
 type unlinkCommand struct {
 	controlled
 
-	Number string `arg:""`
+	Number string `arg:"" help:"The phone's number, digits only."`
 }
 
 // Run is wasim phone unlink.
@@ -93,9 +111,9 @@ func (c unlinkCommand) Run(ctx context.Context) error {
 type typeCommand struct {
 	controlled
 
-	Number   string `arg:""`
-	Customer string `arg:""`
-	Text     string `arg:""`
+	Number   string `arg:"" help:"The phone's number, digits only."`
+	Customer string `arg:"" help:"The customer's number."`
+	Text     string `arg:"" help:"What to write."`
 }
 
 // Run is wasim phone type.
@@ -109,7 +127,9 @@ type sendCommand struct {
 
 	Customer string        `arg:"" help:"The customer's number, digits only."`
 	Account  string        `arg:"" help:"The account's number."`
-	Text     string        `arg:""`
+	Text     string        `arg:"" optional:"" help:"What to write; with --media its caption."`
+	Media    string        `type:"existingfile" help:"A file to send: a picture, video, sound or anything else, by its content."`
+	Voice    bool          `help:"The sound is a voice note."`
 	Wait     time.Duration `default:"15s" help:"How long to wait for answers."`
 }
 
@@ -124,7 +144,7 @@ func (c sendCommand) Run(ctx context.Context) error {
 	if len(before) > 0 {
 		last = before[len(before)-1].Seq
 	}
-	if _, err := control.Send(ctx, c.Customer, c.Account, c.Text); err != nil {
+	if err := c.send(ctx, control); err != nil {
 		return err
 	}
 	for end := time.Now().Add(c.Wait); time.Now().Before(end); {
@@ -142,16 +162,57 @@ func (c sendCommand) Run(ctx context.Context) error {
 	return nil
 }
 
+// send sends the file, if there is one, or else the text.
+func (c sendCommand) send(ctx context.Context, control *wasim.Control) error {
+	if c.Media == "" && c.Text == "" {
+		return errors.New("say what to send: a text, or a file with --media")
+	}
+	if c.Media == "" {
+		_, err := control.Send(ctx, c.Customer, c.Account, c.Text)
+		return err
+	}
+	data, err := os.ReadFile(c.Media)
+	if err != nil {
+		return err
+	}
+	m := wasim.Media{Name: filepath.Base(c.Media), Mime: mime(c.Media, data), Caption: c.Text, Data: data, Voice: c.Voice}
+	m.Kind = kind(m.Mime)
+	_, err = control.SendMedia(ctx, c.Customer, c.Account, m)
+	return err
+}
+
+// mime is what a file is, by its content or else its name.
+func mime(path string, data []byte) string {
+	found := http.DetectContentType(data)
+	if byName := mimetypes.TypeByExtension(filepath.Ext(path)); byName != "" && strings.HasPrefix(found, "application/octet-stream") {
+		return byName
+	}
+	if found == "application/ogg" {
+		return "audio/ogg; codecs=opus"
+	}
+	return found
+}
+
+// kind is as what phones send a file of that type.
+func kind(mime string) string {
+	switch family, _, _ := strings.Cut(mime, "/"); family {
+	case wasim.Image, wasim.Video, wasim.Audio:
+		return family
+	}
+	return wasim.Document
+}
+
 type faultCommand struct {
 	controlled
 
-	Kind     string        `arg:"" help:"Such as cut, ack-drop, replaced, logged-out, refuse, clear."`
+	Kind     string        `arg:"" help:"Such as cut, freeze, ack-drop, nack, timelock, media-gone, replaced, logged-out, refuse, clear."`
 	Account  string        `help:"Only this account."`
 	Customer string        `help:"Only this customer."`
 	After    int           `help:"Occasions to let pass first."`
 	Count    int           `help:"Times to strike."`
 	For      time.Duration `help:"How long it may strike."`
-	Delay    time.Duration `help:"How long ack-delay holds back."`
+	Delay    time.Duration `help:"How long ack-delay holds back, or a ban or a timelock lasts."`
+	NewChats bool          `help:"Let nack spare customers who have written to the account."`
 	Code     int           `help:"The error code to give."`
 }
 
@@ -159,7 +220,7 @@ type faultCommand struct {
 func (c faultCommand) Run(ctx context.Context) error {
 	return wasim.NewControl(c.Control).Fault(ctx, wasim.Fault{
 		Kind: wasim.FaultKind(c.Kind), Account: c.Account, Customer: c.Customer, After: c.After, Count: c.Count,
-		For: c.For, Delay: c.Delay, Code: c.Code,
+		For: c.For, Delay: c.Delay, Code: c.Code, NewChats: c.NewChats,
 	})
 }
 
