@@ -316,6 +316,9 @@ func (o *outbox) send(ctx context.Context, l *link, b store.Claimed) error {
 		return err
 	}
 	_, err = l.client.SendMessage(ctx, to, message, whatsmeow.SendRequestExtra{ID: b.WaID, Timeout: ackTime})
+	if err == nil {
+		l.met(ctx, to)
+	}
 	return err
 }
 

@@ -115,7 +115,8 @@ type chat struct {
 // statement of its own, which sees what others did before the lock was ours.
 func chatOf(ctx context.Context, tx pgx.Tx, p Parcel) (chat, error) {
 	c, err := one[chat](ctx, tx, `
-		insert into conversation as c (account_id, contact_id, chat, out_seq) values (@account, @contact, @chat, 1)
+		with person as (select coalesce(merged_into, id) as id from contact where id = @contact for key share)
+		insert into conversation as c (account_id, contact_id, chat, out_seq) select @account, id, @chat, 1 from person
 		on conflict (account_id, contact_id) do update set out_seq = c.out_seq + 1, active_at = clock()
 		returning id, last_seq = 0 as new`,
 		pgx.NamedArgs{"account": p.AccountID, "contact": p.ContactID, "chat": p.Chat})

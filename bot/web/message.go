@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"net/http"
-	"strings"
 	"time"
 
 	"frontdesk/store"
@@ -151,21 +150,13 @@ func (s *Server) cancelMessage(ctx context.Context, in *byMessage) (*one[Deliver
 // person is whom a message is for.
 type person struct{ phone, lid, chat string }
 
-// recipient reads an address as people write it.
+// recipient reads an address in any form.
 func recipient(to string) (person, error) {
-	user, server, isAddress := strings.Cut(strings.TrimSpace(to), "@")
-	number := strings.NewReplacer("+", "", " ", "", "-", "", "(", "", ")", "", ".", "").Replace(user)
-	wrong := problem(http.StatusUnprocessableEntity, "bad_recipient", "\"to\" is neither a phone number with country code, such as +12025550123, nor the address of a person on WhatsApp")
-	if len(number) < 5 || len(number) > 20 || strings.Trim(number, "0123456789") != "" || strings.HasPrefix(number, "0") {
-		return person{}, wrong
+	a, err := store.ParseAddress(to)
+	if err != nil || a.Username != "" {
+		return person{}, problem(http.StatusUnprocessableEntity, "bad_recipient", "\"to\" is wrong: "+store.ErrBadAddress.Error())
 	}
-	switch {
-	case !isAddress, server == "s.whatsapp.net", server == "c.us":
-		return person{phone: number, chat: number + "@s.whatsapp.net"}, nil
-	case server == "lid":
-		return person{lid: number, chat: number + "@lid"}, nil
-	}
-	return person{}, wrong
+	return person{phone: a.Phone, lid: a.LID, chat: a.Chat()}, nil
 }
 
 // hash tells one request from another under the same key.
