@@ -65,6 +65,34 @@ func (l *link) store(ctx context.Context, info types.MessageInfo, kind, body str
 	return nil
 }
 
+// copyTime is how long a readable copy of a message may take before people are told.
+const copyTime = time.Minute
+
+// unreadable keeps the place of a message that could not be decrypted. whatsmeow has
+// asked its sender for another copy and acknowledges it whatever becomes of this.
+func (l *link) unreadable(e *waEvents.UndecryptableMessage) {
+	l.i.m.counts.undecryptable.Add(1)
+	l.i.m.log.Warn("Message could not be decrypted, its sender was asked for another copy",
+		slog.Int64("account", l.i.id), slog.String("message", e.Info.ID))
+	if !direct(e.Info) || e.Info.IsFromMe {
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, writeTime)
+	defer cancel()
+	phone, lid := l.person(ctx, e.Info)
+	r, err := l.i.m.store.Receive(ctx, store.Inbound{
+		AccountID: l.i.id, Phone: phone, LID: lid, Name: e.Info.PushName, Chat: e.Info.Chat.ToNonAD().String(), WaID: e.Info.ID,
+		Kind: store.KindUnreadable, SentAt: e.Info.Timestamp, Wait: copyTime,
+	})
+	if err != nil {
+		l.i.m.log.Warn("Place of an unreadable message not kept", slog.Int64("account", l.i.id), slog.Any("error", err))
+		return
+	}
+	if !r.Duplicate {
+		l.i.m.received(l.i.id, r.ConversationID, r.Wait)
+	}
+}
+
 // direct says whether the message belongs to a chat with one person. Groups,
 // broadcasts, channels and status updates are ignored.
 func direct(info types.MessageInfo) bool {

@@ -183,7 +183,7 @@ func (i *Instance) keepLinked(ctx context.Context, a store.Account) (time.Durati
 		i.say(store.StatusReconnecting, "The way to WhatsApp was changed")
 		return 0, nil
 	}
-	if l.online.Load() {
+	if l.online.Load() && !l.silent.Load() {
 		i.sayOnline()
 		l.guard.tidy(ctx)
 	}

@@ -32,6 +32,7 @@ type link struct {
 	linked  atomic.Bool // a phone has accepted it
 	mending atomic.Bool // a reconnect for refused messages is under way
 	lost    atomic.Bool // the connection is gone; mend opens another
+	silent  atomic.Bool // the connection is there, but keepalives stay unanswered
 	present atomic.Bool // shown as available on this connection
 	fails   int         // tries to do so in a row; used by step only
 	retryAt time.Time   // no try before; used by step only
@@ -172,9 +173,7 @@ func (l *link) handle(event any) (done bool) {
 	case *waEvents.Receipt:
 		return l.receipt(e)
 	case *waEvents.UndecryptableMessage:
-		l.i.m.counts.undecryptable.Add(1)
-		l.i.m.log.Warn("Message could not be decrypted, its sender was asked for another copy",
-			slog.Int64("account", l.i.id), slog.String("message", e.Info.ID))
+		l.unreadable(e)
 	default:
 		l.turn(event)
 	}
@@ -199,6 +198,7 @@ func (l *link) turn(event any) {
 	case *waEvents.PushNameSetting:
 		poke(l.i.wake) // there is a name to be present with
 	case *waEvents.KeepAliveTimeout:
+		l.silent.Store(true)
 		l.i.say(store.StatusReconnecting, "The connection is open, but WhatsApp does not answer on it")
 		if e.ErrorCount >= mostSilence {
 			l.client.ResetConnection()

@@ -13,6 +13,8 @@ import (
 	"frontdesk/bot/wasim"
 	"frontdesk/store"
 	"frontdesk/store/pglocal/pgtest"
+
+	"go.mau.fi/whatsmeow"
 )
 
 // rootKey is shared by every loopback WhatsApp of these tests: whatsmeow trusts
@@ -26,6 +28,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	bot.Trust(probe.CertKey())
+	whatsmeow.KeepAliveIntervalMin, whatsmeow.KeepAliveIntervalMax, whatsmeow.KeepAliveResponseDeadline = 3*time.Second, 4*time.Second, 2*time.Second
 	os.Exit(pgtest.Main(m))
 }
 
@@ -143,7 +146,7 @@ func (w *world) awaitReceived(account int64, n int) []string {
 			lines, err := w.store.History(w.t.Context(), c.ID, c.LastSeq, 5000)
 			must(w.t, err)
 			for _, l := range lines {
-				if l.Direction == "in" {
+				if l.Direction == "in" && l.Kind != store.KindUnreadable {
 					texts = append(texts, l.Body)
 				}
 			}

@@ -33,6 +33,7 @@ type desk struct {
 	typing  map[string]int // on and off, by chat
 	think   func(ctx context.Context, q providers.Request) (providers.Answer, error)
 	account context.Context //nolint:containedctx // the lease of the only account
+	alerts  []string        // kinds; guarded by mu
 }
 
 // row is a conversation as the store keeps it.
@@ -112,7 +113,7 @@ func (d *desk) store(conversation int64, text string, wait time.Duration) {
 func (d *desk) row(conversation int64) *row {
 	r := d.rows[conversation]
 	if r == nil {
-		r = &row{Turn: store.Turn{ConversationID: conversation, AccountID: 1, State: store.StateBot, Chat: fmt.Sprint("chat", conversation), Fallback: "later"}}
+		r = &row{Turn: store.Turn{ConversationID: conversation, AccountID: 1, State: store.StateBot, Chat: fmt.Sprint("chat", conversation), Fallback: "later", Readable: 1}}
 		d.rows[conversation] = r
 	}
 	return r
@@ -239,6 +240,13 @@ func (d *desk) RetryLater(_ context.Context, conversation, lo int64, wait time.D
 	r.retryAt = time.Now().Add(wait)
 	r.dueAt = r.retryAt
 	return true, nil
+}
+
+func (d *desk) RaiseAlert(_ context.Context, _ int64, kind, _ string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.alerts = append(d.alerts, kind)
+	return nil
 }
 
 func (d *desk) HandOff(_ context.Context, conversation, lo int64, reason string) (bool, error) {

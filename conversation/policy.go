@@ -11,6 +11,9 @@ import (
 // outage nobody wants a flood of late replies.
 const tooOld = 6 * time.Hour
 
+// unreadable is why a message that never could be decrypted is not answered.
+const unreadable = "unreadable"
+
 // skipReason says why the bot must stay silent, or "". The statement that claims
 // a bubble for sending asks again whether the bot still has the conversation.
 // Groups, broadcasts and channels never get this far: package bot ignores them.
@@ -22,6 +25,8 @@ func skipReason(now store.Turn) string {
 		return string(now.State)
 	case now.AccountPaused:
 		return "paused"
+	case now.Readable == 0:
+		return unreadable
 	case now.NewestAge > tooOld:
 		return "too_old"
 	}

@@ -33,6 +33,7 @@ type records interface {
 	Skip(ctx context.Context, conversation, lo, hi int64, reason string) (bool, error)
 	RetryLater(ctx context.Context, conversation, lo int64, wait time.Duration, reason string) (bool, error)
 	HandOff(ctx context.Context, conversation, lo int64, reason string) (bool, error)
+	RaiseAlert(ctx context.Context, account int64, kind, says string) error
 }
 
 // accounts speak to customers. *bot.Manager is the real one.

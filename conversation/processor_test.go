@@ -391,10 +391,11 @@ func TestTypingShowsWhileThinking(t *testing.T) {
 func TestPolicySkipsWithoutBacklog(t *testing.T) {
 	t.Parallel()
 	for reason, change := range map[string]func(*row){
-		"paused":  func(r *row) { r.AccountPaused = true },
-		"human":   func(r *row) { r.State = store.StateHuman },
-		"closed":  func(r *row) { r.State = store.StateClosed },
-		"too_old": func(r *row) { r.NewestAge = 7 * time.Hour },
+		"paused":     func(r *row) { r.AccountPaused = true },
+		"human":      func(r *row) { r.State = store.StateHuman },
+		"closed":     func(r *row) { r.State = store.StateClosed },
+		"too_old":    func(r *row) { r.NewestAge = 7 * time.Hour },
+		"unreadable": func(r *row) { r.Readable = 0 },
 	} {
 		t.Run(reason, func(t *testing.T) {
 			t.Parallel()
@@ -406,6 +407,9 @@ func TestPolicySkipsWithoutBacklog(t *testing.T) {
 				pass(time.Second)
 				if r := d.look(1); !slices.Equal(r.skipped, []string{reason}) || r.AnsweredSeq != 1 || len(d.answers(1)) != 0 {
 					t.Errorf("skipped %q, cursor %d, answers %q", r.skipped, r.AnsweredSeq, d.answers(1))
+				}
+				if alerted := len(d.alerts) == 1; alerted != (reason == "unreadable") {
+					t.Errorf("skipping what is %s raised %q", reason, d.alerts)
 				}
 				d.close()
 			})

@@ -3,6 +3,7 @@ package conversation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"time"
@@ -188,6 +189,10 @@ func (t *turn) typing(ctx context.Context, chat string) (end func(hide bool)) {
 
 func (t *turn) skip(ctx context.Context, now store.Turn, reason string) error {
 	_, err := t.p.store.Skip(ctx, t.conversation, now.AnsweredSeq, now.LastSeq, reason)
+	if err == nil && reason == unreadable {
+		err = t.p.store.RaiseAlert(ctx, t.account, "unreadable",
+			"A customer's message could not be decrypted, and no readable copy came within a minute; look at conversation "+fmt.Sprint(t.conversation))
+	}
 	return err
 }
 

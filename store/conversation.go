@@ -101,9 +101,45 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 		select id, last_seq as seq, greatest(due_at - clock(), interval '0') as due_in from c`, in.args())
 	switch {
 	case breaks(err, "message_wa_id_key"):
-		return Received{Duplicate: true}, nil
+		return s.makeReadable(ctx, in)
 	case errors.Is(err, ErrNotFound):
 		return afterMeeting(ctx, s, in, s.Receive)
+	}
+	return Received{ConversationID: r.ID, Seq: r.Seq, Wait: r.DueIn}, err
+}
+
+// KindUnreadable is a message that could not be decrypted so far. It keeps the place
+// for the copy that its sender was asked for.
+const KindUnreadable = "unreadable"
+
+// makeReadable puts a message into the place that was kept for it, and makes its
+// turn due. If that place was settled meanwhile, the message comes last. Any other
+// message that is there already is a duplicate.
+func (s *Store) makeReadable(ctx context.Context, in Inbound) (Received, error) {
+	if in.Kind == KindUnreadable {
+		return Received{Duplicate: true}, nil
+	}
+	r, err := one[struct {
+		ID    int64
+		Seq   int64
+		DueIn time.Duration
+	}](ctx, s.pool, `
+		with`+whoWrites+`,
+		c as (
+		  select c.id, last_seq, answered_seq, state from conversation c join person on person.id = contact_id
+		  where account_id = @account for update of c),
+		m as (
+		  update message m set kind = @kind, body = @body, sent_at = @sent_at,
+		    seq = case when m.seq > c.answered_seq or c.state <> 'bot' then m.seq else c.last_seq + 1 end
+		  from c where m.conversation_id = c.id and m.wa_id = @wa_id and m.kind = '`+KindUnreadable+`' returning m.seq)
+		update conversation k set
+		  last_seq = greatest(k.last_seq, m.seq),
+		  pending_since = case when k.last_seq > k.answered_seq then k.pending_since else clock() end,
+		  due_at = greatest(coalesce(k.retry_at, '-infinity'), clock() + @wait::interval)
+		from c, m where k.id = c.id
+		returning k.id, m.seq, greatest(k.due_at - clock(), interval '0') as due_in`, in.args())
+	if errors.Is(err, ErrNotFound) {
+		return Received{Duplicate: true}, nil
 	}
 	return Received{ConversationID: r.ID, Seq: r.Seq, Wait: r.DueIn}, err
 }
@@ -191,6 +227,7 @@ type Turn struct {
 	Attempts       int
 	DueIn          time.Duration // > 0: not yet
 	NewestAge      time.Duration // of the newest unsettled message, by the time WhatsApp gave it
+	Readable       int           // unsettled messages that there is something to read of
 	AccountPaused  bool
 	Persona        string
 	Presence       bool
@@ -207,6 +244,7 @@ func (s *Store) Turn(ctx context.Context, conversation int64) (Turn, error) {
 		select c.id as conversation_id, c.account_id, c.state, c.last_seq, c.answered_seq, c.attempts, c.chat,
 		  greatest(coalesce(c.due_at, clock()) - clock(), interval '0') as due_in,
 		  clock() - coalesce((select max(m.sent_at) from message m where m.conversation_id = c.id and m.seq > c.answered_seq), clock()) as newest_age,
+		  (select count(*) from message m where m.conversation_id = c.id and m.seq > c.answered_seq and m.kind <> '`+KindUnreadable+`') as readable,
 		  a.paused as account_paused, a.persona, a.presence, a.fallback, a.fallback_text,
 		  p.name as contact_name, clock() as now
 		from conversation c

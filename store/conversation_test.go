@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -190,5 +191,44 @@ func TestL1HundredAndFirstAccountIsRefused(t *testing.T) {
 	all.Wait()
 	if added.Load() != 100 || refused.Load() != 1 {
 		t.Errorf("added %d and refused %d, want 100 and 1", added.Load(), refused.Load())
+	}
+}
+
+func TestReadableCopyTakesThePlaceThatWasKeptForIt(t *testing.T) {
+	d := newDesk(t)
+	gap := d.from(number, hidden, "B")
+	gap.Kind, gap.Body, gap.Wait = store.KindUnreadable, "", time.Minute
+	d.take(t, d.from(number, hidden, "A"))
+	kept := d.take(t, gap)
+	d.take(t, d.from(number, hidden, "C"))
+	copied := d.take(t, d.from(number, hidden, "B"))
+	if copied.Duplicate || copied.Seq != kept.Seq {
+		t.Errorf("the copy has place %d (duplicate: %v), want %d", copied.Seq, copied.Duplicate, kept.Seq)
+	}
+	if again := d.take(t, d.from(number, hidden, "B")); !again.Duplicate {
+		t.Error("the copy was taken twice")
+	}
+	if got := fmt.Sprint(d.words(t, kept.ConversationID)); got != "[A B C]" {
+		t.Errorf("the conversation reads %s", got)
+	}
+}
+
+func TestReadableCopyThatComesAfterTheAnswerIsAnsweredToo(t *testing.T) {
+	d := newDesk(t)
+	gap := d.from(number, hidden, "A")
+	gap.Kind, gap.Body, gap.Wait = store.KindUnreadable, "", time.Minute
+	kept := d.take(t, gap)
+	now, err := d.Turn(t.Context(), kept.ConversationID)
+	must(t, err)
+	if now.Readable != 0 || now.DueIn < 50*time.Second {
+		t.Errorf("a turn for an unreadable message is due in %v, with %d messages to read", now.DueIn, now.Readable)
+	}
+	d.take(t, d.from(number, hidden, "B"))
+	d.answer(t, kept.ConversationID, 0, 2, false)
+	late := d.take(t, d.from(number, hidden, "A"))
+	now, err = d.Turn(t.Context(), kept.ConversationID)
+	must(t, err)
+	if late.Seq != 3 || now.LastSeq != 3 || now.AnsweredSeq != 2 || now.Readable != 1 {
+		t.Errorf("the late copy has place %d of %d, %d are settled", late.Seq, now.LastSeq, now.AnsweredSeq)
 	}
 }

@@ -90,6 +90,11 @@ var waiting = []FaultKind{
 	Garble, Retry, Refuse, MutePings, RefuseMedia, MediaGone, MediaLost,
 }
 
+var immediate = []FaultKind{Cut, StreamError, Timelock, Freeze, Replaced, LoggedOut, Reinstalled}
+
+// FaultKinds are all kinds that do harm, for tables that must not miss one.
+func FaultKinds() []FaultKind { return slices.Concat(waiting, immediate) }
+
 // Fault orders one misbehaviour. Without Account or Customer it strikes anyone.
 type Fault struct {
 	Kind     FaultKind

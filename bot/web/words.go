@@ -124,6 +124,8 @@ func skipWords(reason string) string {
 		return "the account or the conversation is paused"
 	case "too_old":
 		return "it was too old when it came"
+	case "unreadable":
+		return "it could not be decrypted; its sender was asked for another copy"
 	case "no_answer":
 		return "no AI provider could answer"
 	}
