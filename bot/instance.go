@@ -185,6 +185,7 @@ func (i *Instance) keepLinked(ctx context.Context, a store.Account) (time.Durati
 	}
 	if l.online.Load() && !l.silent.Load() {
 		i.sayOnline()
+		l.showPresence(ctx, a)
 		l.guard.tidy(ctx)
 	}
 	return i.mend(ctx, l), nil

@@ -167,10 +167,11 @@ const (
 )
 
 // MarkReceipt records a receipt for messages of an account; earlier receipts
-// stay as they are.
+// stay as they are. What has arrived was sent, with or without WhatsApp's word.
 func (s *Store) MarkReceipt(ctx context.Context, account int64, ids []string, r Receipt) error {
 	_, err := s.hasty.Exec(ctx, `
 		update outbound set
+		  sent_at = coalesce(sent_at, clock()),
 		  delivered_at = coalesce(delivered_at, clock()),
 		  read_at = case when @receipt in ('read', 'played') then coalesce(read_at, clock()) else read_at end,
 		  played_at = case when @receipt = 'played' then coalesce(played_at, clock()) else played_at end
