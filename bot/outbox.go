@@ -309,15 +309,15 @@ func (o *outbox) send(ctx context.Context, l *link, b store.Claimed) error {
 	if err != nil {
 		return &finalError{fmt.Errorf("read the chat's address: %w", err)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendTime)
-	defer cancel()
 	message, err := o.i.compose(ctx, b)
 	if err != nil {
 		return err
 	}
-	_, err = l.client.SendMessage(ctx, to, message, whatsmeow.SendRequestExtra{ID: b.WaID, Timeout: ackTime})
+	sending, cancel := context.WithTimeout(l.ctx, sendTime) // ends after the connection: whatsmeow closes a channel that an ack may be written to
+	defer cancel()
+	_, err = l.client.SendMessage(sending, to, message, whatsmeow.SendRequestExtra{ID: b.WaID, Timeout: ackTime})
 	if err == nil {
-		l.met(ctx, to)
+		l.met(sending, to)
 	}
 	return err
 }
