@@ -208,7 +208,9 @@ func (g *ledger) noteLocked(ctx context.Context, account, conversation int64, e 
 	}
 	if dropped {
 		g.count--
-		g.say(ctx, &g.long, "Send ledger entry limit reached", slog.Int("limit", g.entries))
+		if suppressed, now := g.long.due(); now {
+			g.log.WarnContext(ctx, "Send ledger entry limit reached", slog.Int("limit", g.entries), slog.Int("suppressed", suppressed))
+		}
 	}
 }
 
@@ -236,7 +238,7 @@ func (g *ledger) recipient(ctx context.Context, conversation int64) *sends {
 // evict forgets the least recently used recipient (L2). What it got in the window is
 // read back before it gets more.
 func (g *ledger) evict(ctx context.Context) {
-	oldest := g.used.Front()
+	oldest, recipients := g.used.Front(), len(g.known)
 	r := recipientAt(oldest)
 	g.count -= g.expire(&r.sends)
 	if len(r.entries) > 0 {
@@ -245,8 +247,10 @@ func (g *ledger) evict(ctx context.Context) {
 	g.count -= len(r.entries)
 	g.used.Remove(oldest)
 	delete(g.known, r.conversation)
-	g.say(ctx, &g.full, "Send ledger full, least recently used recipient evicted",
-		slog.Int("recipients", len(g.known)), slog.Int("limit", g.recipients))
+	if suppressed, now := g.full.due(); now {
+		g.log.WarnContext(ctx, "Send ledger full, least recently used recipient evicted",
+			slog.Int("recipients", recipients), slog.Int("limit", g.recipients), slog.Int("suppressed", suppressed))
+	}
 }
 
 func recipientAt(e *list.Element) *recipient { return e.Value.(*recipient) } //nolint:forcetypeassert // the list holds nothing else
@@ -270,14 +274,15 @@ func (g *ledger) expire(r *sends) (n int) {
 	return n
 }
 
+// age is right although the times may have wrapped around: the difference is small.
 func (g *ledger) age(e entry) time.Duration {
-	return time.Duration(int32(g.now()-e.at)) * time.Millisecond //nolint:gosec // the difference is small although both may have wrapped around
+	return time.Duration(int32(g.now()-e.at)) * time.Millisecond
 }
 
-func (g *ledger) now() uint32 { return uint32(time.Since(g.began).Milliseconds()) } //nolint:gosec // it may wrap around
+func (g *ledger) now() uint32 { return uint32(time.Since(g.began).Milliseconds()) }
 
 func (g *ledger) entry(waID string, age time.Duration) entry {
-	e := entry{at: g.now() - uint32(age.Milliseconds())} //nolint:gosec // as above
+	e := entry{at: g.now() - uint32(age.Milliseconds())}
 	sum := fnv.New64a()
 	_, _ = sum.Write([]byte(waID))
 	sum.Sum(e.hash[:0])
@@ -291,7 +296,7 @@ func (r *sends) add(e entry, most int) (added, dropped bool) {
 		return false, false
 	}
 	at := len(r.entries)
-	for at > 0 && int32(e.at-r.entries[at-1].at) < 0 { //nolint:gosec // the difference is small
+	for at > 0 && int32(e.at-r.entries[at-1].at) < 0 {
 		at--
 	}
 	if len(r.entries) >= most {
@@ -307,14 +312,16 @@ func (r *sends) add(e entry, most int) (added, dropped bool) {
 	return true, dropped
 }
 
-// say logs a limit that was reached, not for every message.
-func (g *ledger) say(ctx context.Context, n *notice, line string, attributes ...slog.Attr) {
-	if now := time.Now(); now.After(n.next) {
-		g.log.LogAttrs(ctx, slog.LevelWarn, line, append(attributes, slog.Int("suppressed", n.suppressed))...)
-		*n = notice{next: now.Add(sayAgain)}
-		return
+// due says whether the line is to be logged now, and how often it was not.
+func (n *notice) due() (suppressed int, due bool) {
+	now := time.Now()
+	if now.Before(n.next) {
+		n.suppressed++
+		return 0, false
 	}
-	n.suppressed++
+	suppressed = n.suppressed
+	*n = notice{next: now.Add(sayAgain)}
+	return suppressed, true
 }
 
 // stats are how many entries and recipients the ledger holds.

@@ -138,7 +138,7 @@ func TestL2EvictionOfTheLeastRecentlyUsedRecipientRaisesNoRate(t *testing.T) {
 		if _, n := b.stats(); n != 10_000 || b.known[1] != nil || b.known[2] == nil {
 			t.Fatalf("%d recipients are remembered, the first among them: %v", n, b.known[1] != nil)
 		}
-		for _, want := range []string{"level=WARN", `msg="Send ledger full, least recently used recipient evicted"`, "recipients=9999", "limit=10000"} {
+		for _, want := range []string{"level=WARN", `msg="Send ledger full, least recently used recipient evicted"`, "recipients=10000", "limit=10000"} {
 			if !strings.Contains(b.said.String(), want) {
 				t.Errorf("the log lacks %s: %s", want, b.said)
 			}

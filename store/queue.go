@@ -174,7 +174,7 @@ func (f sender) checkNewChat(ctx context.Context, tx pgx.Tx, p Parcel) error {
 			After: f.RestrictedTo.Sub(f.Now),
 		}
 	}
-	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1, $2)`, newChatLock, int32(p.AccountID)); err != nil { //nolint:gosec // two accounts that share a lock wait for each other, no more
+	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1, $2)`, newChatLock, int32(p.AccountID)); err != nil {
 		return err
 	}
 	begun, err := one[struct {

@@ -95,8 +95,15 @@ func (l *Limits) problems() (wrong []string) {
 	for _, count := range []struct {
 		name  string
 		value int
-	}{{"ACCOUNTS", l.Accounts}, {"TURNS", l.Turns}, {"PROVIDERS", l.Providers}, {"SUBSCRIBERS", l.Subscribers},
-		{"LEDGER_RECIPIENTS", l.LedgerRecipients}, {"LEDGER_ENTRIES", l.LedgerEntries}, {"MEMORY_ALARM_MIB", l.MemoryAlarmMiB}} {
+	}{
+		{"ACCOUNTS", l.Accounts},
+		{"TURNS", l.Turns},
+		{"PROVIDERS", l.Providers},
+		{"SUBSCRIBERS", l.Subscribers},
+		{"LEDGER_RECIPIENTS", l.LedgerRecipients},
+		{"LEDGER_ENTRIES", l.LedgerEntries},
+		{"MEMORY_ALARM_MIB", l.MemoryAlarmMiB},
+	} {
 		if count.value < 1 {
 			wrong = append(wrong, fmt.Sprintf("FRONTDESK_LIMIT_%s is %d, not at least 1", count.name, count.value))
 		}
