@@ -309,15 +309,19 @@ func (o *outbox) send(ctx context.Context, l *link, b store.Claimed) error {
 	if err != nil {
 		return &finalError{fmt.Errorf("read the chat's address: %w", err)}
 	}
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
 	message, err := o.i.compose(ctx, b)
 	if err != nil {
 		return err
 	}
-	sending, cancel := context.WithTimeout(l.ctx, sendTime) // ends after the connection: whatsmeow closes a channel that an ack may be written to
-	defer cancel()
+	// It ends after the connection: whatsmeow closes the channel of a cancelled send
+	// while the acknowledgement may be written to it.
+	sending, end := context.WithTimeout(l.ctx, sendTime) //nolint:contextcheck // the life of the link
+	defer end()
 	_, err = l.client.SendMessage(sending, to, message, whatsmeow.SendRequestExtra{ID: b.WaID, Timeout: ackTime})
 	if err == nil {
-		l.met(sending, to)
+		l.met(ctx, to)
 	}
 	return err
 }

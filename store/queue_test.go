@@ -112,7 +112,7 @@ func (d desk) RenewOwn(t *testing.T) error {
 func TestBudgetOfNewChatsCountsScheduledOnesAtTheirTime(t *testing.T) {
 	d := pairedDesk(t)
 	d.change(t, store.AccountChange{PaceAccount: new(0), NewChatsPerDay: new(2)})
-	at := func(hours time.Duration) *time.Time { return new(time.Now().Add(hours * time.Hour)) }
+	at := func(hours int) *time.Time { return new(time.Now().Add(time.Duration(hours) * time.Hour)) }
 	must(t, d.begin(t, 1, at(12)))
 	must(t, d.begin(t, 2, at(30)))
 	refusal(t, d.begin(t, 3, at(20)), "new_chat_budget") // 12, 20 and 30 are within a day
