@@ -12,8 +12,6 @@ import (
 	"frontdesk/store"
 )
 
-const stranger = "12025550133"
-
 // harm is a fault, what people read of it and what ends it.
 type harm struct {
 	name   string
