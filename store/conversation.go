@@ -51,6 +51,10 @@ type Inbound struct {
 	Body      string
 	SentAt    time.Time
 	Wait      time.Duration // debounce: how long to wait for a next message
+
+	Quoted string         // WhatsApp id of the message it replies to
+	Extra  map[string]any // a place, contact cards, seconds until it disappears
+	Media  *Media         // the file it brought, if it did
 }
 
 // Received is where an inbound message was put. Duplicate says that it was there
@@ -96,9 +100,9 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 		                  else clock() + @wait::interval end
 		  returning id, last_seq, due_at),
 		m as (
-		  insert into message (conversation_id, seq, direction, wa_id, kind, body, sent_at)
-		  select id, last_seq, 'in', @wa_id, @kind, @body, @sent_at from c)
-		select id, last_seq as seq, greatest(due_at - clock(), interval '0') as due_in from c`, in.args())
+		  insert into message (conversation_id, seq, direction, wa_id, kind, body, sent_at, quoted_wa_id, extra)
+		  select id, last_seq, 'in', @wa_id, @kind, @body, @sent_at, @quoted, @extra::jsonb from c returning id),`+keepMedia+`
+		select id, last_seq as seq, greatest(due_at - clock(), interval '0') as due_in from c`, in.args(s))
 	switch {
 	case breaks(err, "message_wa_id_key"):
 		return s.makeReadable(ctx, in)
@@ -129,26 +133,31 @@ func (s *Store) makeReadable(ctx context.Context, in Inbound) (Received, error) 
 		  select c.id, last_seq, answered_seq, state from conversation c join person on person.id = contact_id
 		  where account_id = @account for update of c),
 		m as (
-		  update message m set kind = @kind, body = @body, sent_at = @sent_at,
+		  update message m set kind = @kind, body = @body, sent_at = @sent_at, quoted_wa_id = @quoted, extra = @extra::jsonb,
 		    seq = case when m.seq > c.answered_seq or c.state <> 'bot' then m.seq else c.last_seq + 1 end
-		  from c where m.conversation_id = c.id and m.wa_id = @wa_id and m.kind = '`+KindUnreadable+`' returning m.seq)
+		  from c where m.conversation_id = c.id and m.wa_id = @wa_id and m.kind = '`+KindUnreadable+`' returning m.id, m.seq),`+keepMedia+`
 		update conversation k set
 		  last_seq = greatest(k.last_seq, m.seq),
 		  pending_since = case when k.last_seq > k.answered_seq then k.pending_since else clock() end,
 		  due_at = greatest(coalesce(k.retry_at, '-infinity'), clock() + @wait::interval)
 		from c, m where k.id = c.id
-		returning k.id, m.seq, greatest(k.due_at - clock(), interval '0') as due_in`, in.args())
+		returning k.id, m.seq, greatest(k.due_at - clock(), interval '0') as due_in`, in.args(s))
 	if errors.Is(err, ErrNotFound) {
 		return Received{Duplicate: true}, nil
 	}
 	return Received{ConversationID: r.ID, Seq: r.Seq, Wait: r.DueIn}, err
 }
 
-func (in Inbound) args() pgx.NamedArgs {
-	return pgx.NamedArgs{
+func (in Inbound) args(s *Store) pgx.NamedArgs {
+	args := pgx.NamedArgs{
 		"account": in.AccountID, "phone": in.Phone, "lid": in.LID, "chat": in.Chat, "wait": in.Wait, "wait_max": WaitMax,
-		"wa_id": in.WaID, "kind": in.Kind, "body": in.Body, "sent_at": in.SentAt,
+		"wa_id": in.WaID, "kind": in.Kind, "body": in.Body, "sent_at": in.SentAt, "quoted": in.Quoted, "extra": "{}",
 	}
+	if len(in.Extra) > 0 {
+		args["extra"] = in.Extra
+	}
+	s.mediaArgs(args, in)
+	return args
 }
 
 // afterMeeting makes the writer one contact and stores the message then.
@@ -176,15 +185,15 @@ func (s *Store) ReceiveOwn(ctx context.Context, in Inbound) error {
 		    last_seq = c.last_seq + 1, answered_seq = c.last_seq + 1, retry_at = null, attempts = 0
 		  returning id, last_seq),
 		m as (
-		  insert into message (conversation_id, seq, direction, wa_id, kind, body, sent_at)
-		  select id, last_seq, 'out', @wa_id, @kind, @body, @sent_at from c),
+		  insert into message (conversation_id, seq, direction, wa_id, kind, body, sent_at, quoted_wa_id, extra)
+		  select id, last_seq, 'out', @wa_id, @kind, @body, @sent_at, @quoted, @extra::jsonb from c returning id),`+keepMedia+`,
 		o as (
 		  update outbound set cancelled_at = clock() where conversation_id = (select id from c)
 		    and origin = 'bot' and claimed_at is null and sent_at is null and failed_at is null and cancelled_at is null),
 		t as (
 		  insert into timeline (conversation_id, seq, kind, detail)
 		  select id, last_seq, 'taken_over', '{"by": "phone"}' from c)
-		select exists (select from person) or exists (select from outbound where wa_id = @wa_id)`, in.args())
+		select exists (select from person) or exists (select from outbound where wa_id = @wa_id)`, in.args(s))
 	switch {
 	case breaks(err, "message_wa_id_key"):
 		return nil
@@ -273,14 +282,20 @@ type Line struct {
 	At        time.Time
 }
 
+// What people and models see of a message: nothing, once its writer deleted it.
+const (
+	shownKind = `case when deleted_at is null then kind else 'deleted' end`
+	shownBody = `case when deleted_at is null then body else '' end`
+)
+
 // History is the newest lines of a conversation up to message hi, oldest first.
 func (s *Store) History(ctx context.Context, conversation, hi int64, limit int) ([]Line, error) {
 	return many[Line](ctx, s.pool, `
 		select direction, seq, kind, body, at from (
-		  (select direction, seq, 0::bigint as out_seq, kind, body, sent_at as at
+		  (select direction, seq, 0::bigint as out_seq, `+shownKind+` as kind, `+shownBody+` as body, sent_at as at
 		   from message where conversation_id = @id and seq <= @hi order by seq desc limit @limit)
 		  union all
-		  (select 'out', after_seq, out_seq, 'text', body, coalesce(sent_at, created_at)
+		  (select 'out', after_seq, out_seq, kind, body, coalesce(sent_at, created_at)
 		   from outbound where conversation_id = @id and failed_at is null and cancelled_at is null
 		   order by out_seq desc limit @limit)
 		  order by seq desc, out_seq desc limit @limit) newest

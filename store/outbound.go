@@ -294,6 +294,16 @@ type ChatMessage struct {
 	At        time.Time
 	Seq       int64
 	OutSeq    int64
+	Quoted    string // WhatsApp id of the message it replies to
+	Extra     map[string]any
+	EditedAt  *time.Time
+	Reactions []string // signs, the customer's first
+	FileID    *int64   // a file that is here
+	FileState string   // wanted, stored, failed, too_large or gone; "": there is none
+	FileLabel string
+	FileMime  string
+	FileBytes int64
+	Seconds   int
 }
 
 // MessagePage asks for messages before a place in a conversation: that of a
@@ -307,17 +317,27 @@ type MessagePage struct {
 // Messages are messages of a conversation, oldest first.
 func (s *Store) Messages(ctx context.Context, conversation int64, p MessagePage) ([]ChatMessage, error) {
 	return many[ChatMessage](ctx, s.pool, `
-		select direction, origin, wa_id, kind, body, status, at, seq, out_seq from (
-		  (select direction, case direction when 'in' then 'customer' else 'phone' end as origin, wa_id, kind, body,
-		     'received' as status, sent_at as at, seq, 0::bigint as out_seq
-		   from message where conversation_id = @id and ((@seq = 0 and @out_seq = 0) or (seq, 0) < (@seq, @out_seq))
+		select direction, origin, wa_id, kind, body, status, at, seq, out_seq, quoted, extra, edited_at,
+		  array(select sign from reaction r where r.conversation_id = @id and r.wa_id = newest.wa_id order by ours) as reactions,
+		  file_id, coalesce(state, case when file_id is not null then 'stored' end, '') as file_state,
+		  coalesce(f.label, newest.label, '') as file_label, coalesce(f.mime, newest.mime, '') as file_mime,
+		  coalesce(f.bytes, newest.bytes, 0) as file_bytes, coalesce(seconds, 0) as seconds
+		from (
+		  (select direction, case direction when 'in' then 'customer' else 'phone' end as origin, wa_id, `+shownKind+` as kind, `+shownBody+` as body,
+		     'received' as status, sent_at as at, seq, 0::bigint as out_seq, quoted_wa_id as quoted, extra, edited_at,
+		     file_id, state, label, mime, bytes, seconds
+		   from message left join media on message_id = id and deleted_at is null
+		   where conversation_id = @id and ((@seq = 0 and @out_seq = 0) or (seq, 0) < (@seq, @out_seq))
 		   order by seq desc limit @limit)
 		  union all
-		  (select 'out', origin, wa_id, 'text', body, status, created_at, after_seq, out_seq from (
+		  (select 'out', origin, wa_id, kind, body, status, created_at, after_seq, out_seq, reply_to, extra, null,
+		     file_id, null, null, null, null, null
+		   from (
 		     select *, `+outboundStatus+` from outbound
-		     where conversation_id = @id and ((@seq = 0 and @out_seq = 0) or (after_seq, out_seq) < (@seq, @out_seq))
+		     where conversation_id = @id and kind <> all(@changes) and ((@seq = 0 and @out_seq = 0) or (after_seq, out_seq) < (@seq, @out_seq))
 		     order by after_seq desc, out_seq desc limit @limit) o)
 		  order by seq desc, out_seq desc limit @limit) newest
+		left join file f on f.id = file_id
 		order by seq, out_seq`,
-		pgx.NamedArgs{"id": conversation, "seq": p.BeforeSeq, "out_seq": p.BeforeOutSeq, "limit": p.Limit})
+		pgx.NamedArgs{"id": conversation, "seq": p.BeforeSeq, "out_seq": p.BeforeOutSeq, "limit": p.Limit, "changes": changeKinds})
 }
