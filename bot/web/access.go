@@ -168,10 +168,19 @@ func (s *Server) recovered(next http.Handler) http.Handler {
 				panic(v)
 			}
 			reference := newReference()
-			s.log.ErrorContext(r.Context(), "Request panicked", slog.String("reference", reference), slog.String("path", r.URL.Path),
+			s.log.ErrorContext(r.Context(), "Request panicked", slog.String("reference", reference), slog.String("path", pathWithoutSecret(r.URL.Path)),
 				slog.Any("error", v), slog.String("stack", string(debug.Stack())))
 			writeProblem(w, internal(reference))
 		}()
 		next.ServeHTTP(w, r)
 	})
+}
+
+// pathWithoutSecret is a path for the log: a link for pairing is a key.
+func pathWithoutSecret(path string) string {
+	if rest, found := strings.CutPrefix(path, "/pair/"); found {
+		_, action, _ := strings.Cut(rest, "/")
+		return "/pair/…/" + action
+	}
+	return path
 }

@@ -1,32 +1,64 @@
 package web
 
 import (
+	"cmp"
+	"errors"
 	"net/http"
 	"strconv"
-	"time"
+	"strings"
 
 	"frontdesk/store"
 )
 
-// codeView is the code of an account's page.
-type codeView struct {
-	Show    bool   // a code belongs here
-	Drawing string // as SVG; "" until there is one
-	Seconds int    // it is good for
-	Every   string // between two looks
-	Phone   string // suggested for the sandbox's scan
+// Lines on a page, and of what has been on it before.
+const (
+	fewLines   = 20
+	mostAlerts = 20
+)
+
+// accountsPage is what the page of accounts shows.
+type accountsPage struct {
+	Accounts []Account
+	Limit    int
+	Alerts   []Alert // open, newest first
+	MaySee   bool
+	Typed    string // into the form
+	Problem  string // with it
 }
 
 func (s *Server) accountsPage(w http.ResponseWriter, r *http.Request) error {
 	return s.showAccounts(w, r, http.StatusOK, "", "")
 }
 
-func (s *Server) showAccounts(w http.ResponseWriter, r *http.Request, status int, typed, problem string) error {
-	found, err := s.listAccounts(r.Context(), nil)
+func (s *Server) accountsLive(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.allAccounts(r)
 	if err != nil {
 		return err
 	}
-	return s.showWith(w, r, status, accountsView(s.chrome(r, "Accounts"), found.Body.Items, s.o.AccountsPerProcess, typed, problem))
+	return s.show(w, r, accountsLive(v))
+}
+
+func (s *Server) showAccounts(w http.ResponseWriter, r *http.Request, status int, typed, wrong string) error {
+	v, err := s.allAccounts(r)
+	if err != nil {
+		return err
+	}
+	v.Typed, v.Problem = typed, wrong
+	return s.showWith(w, r, status, accountsView(s.chrome(r, "Accounts"), v))
+}
+
+func (s *Server) allAccounts(r *http.Request) (accountsPage, error) {
+	v := accountsPage{Limit: s.o.AccountsPerProcess, MaySee: s.mayWork(r)}
+	found, err := s.listAccounts(r.Context(), nil)
+	if err != nil {
+		return v, err
+	}
+	alerts, err := s.listAlerts(r.Context(), &alertsRequest{Page: Page{Limit: mostAlerts}})
+	if err != nil {
+		return v, err
+	}
+	v.Accounts, v.Alerts = found.Body.Items, alerts.Body.Items
+	return v, nil
 }
 
 func (s *Server) accountAdd(w http.ResponseWriter, r *http.Request) error {
@@ -46,45 +78,193 @@ func (s *Server) accountAdd(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, "/accounts/"+strconv.FormatInt(added.Body.ID, 10))
 }
 
+// accountPage is what an account's page shows.
+type accountPage struct {
+	accountExtra
+
+	Account Account
+	Linked  bool
+	Pairing bool // the wizard belongs here
+	Wizard  wizard
+	Sharing sharing
+	History []StatusEvent
+	Older   string
+	Audit   []AuditEntry // for admins
+}
+
+// every is how often its status renews itself.
+func (v accountPage) every() string {
+	if v.Pairing && !v.Wizard.Idle {
+		return "1s"
+	}
+	return "3s"
+}
+
+// accountExtra is what an account's page shows besides, after a button.
+type accountExtra struct {
+	Saved   bool
+	Form    accountDraft
+	Problem string // with the form
+	Typed   typedForm
+	Link    string // for pairing, that was just made
+}
+
 func (s *Server) accountPage(w http.ResponseWriter, r *http.Request) error {
-	a, view, err := s.accountWithCode(r)
+	id, err := pathID(r)
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, accountView(s.chrome(r, a.Name), a, view, r.FormValue("saved") != ""))
+	return s.showAccount(w, r, http.StatusOK, id, accountExtra{Saved: r.FormValue("saved") != ""})
+}
+
+// showAccount renders an account's page. Opening it asks for codes, unless somebody
+// has just cancelled.
+func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, status int, id int64, x accountExtra) error {
+	a, v, err := s.accountStatus(r, id, r.FormValue("cancelled") == "")
+	if err != nil {
+		return err
+	}
+	v.accountExtra = x
+	if x.Problem == "" {
+		v.Form = draftOf(a)
+	}
+	if err := s.accountBooks(r, &v); err != nil {
+		return err
+	}
+	c := s.chrome(r, v.Account.Name)
+	c.Scripts = []string{"copy.js", "passkey.js"}
+	return s.showWith(w, r, status, accountView(c, v))
 }
 
 func (s *Server) accountLive(w http.ResponseWriter, r *http.Request) error {
-	a, view, err := s.accountWithCode(r)
+	id, err := pathID(r)
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, accountStatus(s.chrome(r, ""), a, view))
+	_, v, err := s.accountStatus(r, id, false)
+	if err != nil {
+		return err
+	}
+	return s.show(w, r, accountStatus(v))
 }
 
-// accountWithCode reads an account and, while it is not linked and an admin
-// looks, its code.
-func (s *Server) accountWithCode(r *http.Request) (Account, codeView, error) {
+// accountStatus reads an account and, while it is not linked and an admin looks,
+// its wizard.
+func (s *Server) accountStatus(r *http.Request, id int64, open bool) (store.Account, accountPage, error) {
+	a, err := s.store.Account(r.Context(), id)
+	at := "/accounts/" + strconv.FormatInt(id, 10)
+	v := accountPage{Account: accountOf(a), Linked: a.Paired(), Wizard: wizard{At: at}}
+	v.Pairing = !a.Paired() && a.Wanted == store.WantRun && may(s.role(r), store.RoleAdmin)
+	if err != nil || !v.Pairing {
+		return a, v, err
+	}
+	v.Wizard, err = s.wizardOf(r.Context(), a, at, open)
+	v.Wizard.Cancelled = r.FormValue("cancelled") != ""
+	if a.Kind == store.KindSandbox {
+		v.Wizard.SandboxPhone = sandboxPhone(id)
+	}
+	return a, v, err
+}
+
+// accountBooks adds what has been: statuses, and for admins links and deeds.
+func (s *Server) accountBooks(r *http.Request, v *accountPage) error {
+	id := ByID{v.Account.ID}
+	history, err := s.statusHistory(r.Context(), &historyRequest{ByID: id, Page: Page{Limit: fewLines}})
+	if err != nil {
+		return err
+	}
+	v.History, v.Older = history.Body.Items, history.Body.Next
+	if !may(s.role(r), store.RoleAdmin) {
+		return nil
+	}
+	deeds, err := s.listAudit(r.Context(), &auditRequest{Page: Page{Limit: fewLines}, Subject: accountSubject(id.ID)})
+	if err != nil {
+		return err
+	}
+	v.Audit = deeds.Body.Items
+	if !v.Pairing {
+		return nil
+	}
+	links, err := s.listPairingLinks(r.Context(), &id)
+	if err != nil {
+		return err
+	}
+	v.Sharing = sharing{Show: true, URL: v.Link, Open: links.Body.Items}
+	return nil
+}
+
+func (s *Server) historyPage(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
-		return Account{}, codeView{}, err
+		return err
 	}
-	found, err := s.store.Account(r.Context(), id)
+	a, err := s.readAccount(r.Context(), &ByID{id})
 	if err != nil {
-		return Account{}, codeView{}, err
+		return err
 	}
-	view := codeView{Every: "3s", Phone: "1202555" + strconv.FormatInt(1000+id%9000, 10)[:4]}
-	if found.Paired() || found.Wanted != store.WantRun || !may(s.role(r), store.RoleAdmin) {
-		return accountOf(found), view, nil
+	found, err := s.statusHistory(r.Context(), &historyRequest{ByID: ByID{id}, Page: Page{After: r.FormValue("after"), Limit: onePage}})
+	if err != nil {
+		return err
 	}
-	view.Show, view.Every = true, "1s"
-	p, err := s.store.WantPairing(r.Context(), id, pairingWanted)
-	if err != nil || !p.Fresh {
-		return accountOf(found), view, err
+	return s.show(w, r, historyView(s.chrome(r, "Status history"), a.Body, found.Body.Items, found.Body.Next))
+}
+
+// accountDraft is an account's form as somebody typed it.
+type accountDraft struct {
+	Name, Persona, Fallback, FallbackText, CallText        string
+	DebounceMs, PaceAccount, PaceRecipient, NewChatsPerDay string
+	Presence, Paused                                       bool
+	Proxy, ProxyHint                                       string
+	Direct                                                 bool
+}
+
+func draftOf(a store.Account) accountDraft {
+	f := accountDraft{
+		Name: a.Name, Persona: a.Persona, Fallback: a.Fallback, FallbackText: a.FallbackText, CallText: a.CallText,
+		DebounceMs: strconv.Itoa(a.DebounceMs), PaceAccount: strconv.Itoa(a.PaceAccount), PaceRecipient: strconv.Itoa(a.PaceRecipient),
+		Presence: a.Presence, Paused: a.Paused, ProxyHint: a.ProxyHint,
 	}
-	view.Drawing, err = draw(p.Code)
-	view.Seconds = max(1, int(time.Until(p.ExpiresAt).Seconds()))
-	return accountOf(found), view, err
+	if a.NewChatsPerDay != nil {
+		f.NewChatsPerDay = strconv.Itoa(*a.NewChatsPerDay)
+	}
+	return f
+}
+
+func readDraft(r *http.Request) accountDraft {
+	return accountDraft{
+		Name: strings.TrimSpace(r.FormValue("name")), Persona: r.FormValue("persona"),
+		Fallback: r.FormValue("fallback"), FallbackText: r.FormValue("fallback_text"), CallText: r.FormValue("call_text"),
+		DebounceMs: r.FormValue("debounce_ms"), PaceAccount: r.FormValue("pace_account"), PaceRecipient: r.FormValue("pace_recipient"),
+		NewChatsPerDay: r.FormValue("new_chats_per_day"), Presence: r.FormValue("presence") != "", Paused: r.FormValue("paused") != "",
+		Proxy: strings.TrimSpace(r.FormValue("proxy")), Direct: r.FormValue("no_proxy") != "",
+	}
+}
+
+// change is what the form says, or a sentence about what is wrong with it.
+func (f accountDraft) change() (c store.AccountChange, wrong string) {
+	if f.Name == "" {
+		return c, "Give the account a name."
+	}
+	var wait, all, each, begin int
+	for _, n := range []struct {
+		typed, name string
+		least, most int
+		to          *int
+	}{
+		{f.DebounceMs, "The wait for a next message", 0, 10000, &wait},
+		{f.PaceAccount, "The number of messages a minute", 0, 600, &all},
+		{f.PaceRecipient, "The number of messages to one person", 0, 100, &each},
+		{cmp.Or(f.NewChatsPerDay, "-1"), "The number of new chats a day", -1, 10000, &begin},
+	} {
+		var err error
+		if *n.to, err = strconv.Atoi(n.typed); err != nil || *n.to < n.least || *n.to > n.most {
+			return c, n.name + " is a number from 0 to " + strconv.Itoa(n.most) + "."
+		}
+	}
+	return store.AccountChange{
+		Name: &f.Name, Persona: &f.Persona, DebounceMs: &wait, Fallback: &f.Fallback, FallbackText: &f.FallbackText, CallText: &f.CallText,
+		Presence: &f.Presence, Paused: &f.Paused, PaceAccount: &all, PaceRecipient: &each, NewChatsPerDay: &begin,
+	}, ""
 }
 
 func (s *Server) accountChange(w http.ResponseWriter, r *http.Request) error {
@@ -92,18 +272,36 @@ func (s *Server) accountChange(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	wait, err := strconv.Atoi(r.FormValue("debounce_ms"))
-	if err != nil || wait < 0 || wait > 10000 || r.FormValue("name") == "" {
-		return problem(http.StatusUnprocessableEntity, "invalid", "The name must not be empty, and the wait is 0 to 10000 ms. Go back and mend it; what you typed is still there.")
-	}
-	name, persona, fallback, text, paused := r.FormValue("name"), r.FormValue("persona"), r.FormValue("fallback"), r.FormValue("fallback_text"), r.FormValue("paused") != ""
-	_, err = s.store.ChangeAccount(r.Context(), id, store.AccountChange{
-		Name: &name, Persona: &persona, DebounceMs: &wait, Fallback: &fallback, FallbackText: &text, Paused: &paused,
-	})
+	a, err := s.store.Account(r.Context(), id)
 	if err != nil {
 		return err
 	}
+	f := readDraft(r)
+	f.ProxyHint = a.ProxyHint
+	c, wrong := f.change()
+	if wrong != "" {
+		return s.showAccount(w, r, http.StatusUnprocessableEntity, id, accountExtra{Form: f, Problem: wrong})
+	}
+	if err := s.changeProxy(r, id, f); err != nil {
+		p := s.problemOf(r.Context(), err)
+		return s.showAccount(w, r, p.Status, id, accountExtra{Form: f, Problem: p.Detail})
+	}
+	if _, err := s.store.ChangeAccount(r.Context(), id, c); err != nil {
+		return err
+	}
 	return seeOther(w, r, "/accounts/"+r.PathValue("id")+"?saved=yes")
+}
+
+// changeProxy changes the way to WhatsApp if the form says so; a new one wins over
+// removing the present one.
+func (s *Server) changeProxy(r *http.Request, id int64, f accountDraft) error {
+	if f.Proxy == "" && !f.Direct {
+		return nil
+	}
+	in := &newProxy{ByID: ByID{id}}
+	in.Body.URL = f.Proxy
+	_, err := s.setProxy(r.Context(), in)
+	return err
 }
 
 // accountAct does what a button of the account's page says.
@@ -112,8 +310,9 @@ func (s *Server) accountAct(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	back := "/accounts/" + r.PathValue("id")
-	switch r.PathValue("action") {
+	page, action := "/accounts/"+r.PathValue("id"), r.PathValue("action")
+	back := afterPairing(page, action)
+	switch action {
 	case "connect":
 		_, err = s.want(r.Context(), id, store.WantRun)
 	case "disconnect":
@@ -125,8 +324,16 @@ func (s *Server) accountAct(w http.ResponseWriter, r *http.Request) error {
 		back = "/accounts"
 	case "scan":
 		err = s.scan(r, id)
+	case "withdraw":
+		err = s.withdraw(r.Context(), id)
 	default:
-		return s.missingPage(w, r)
+		var known bool
+		if known, err = s.pairAct(r, id, action); !known {
+			return s.missingPage(w, r)
+		}
+	}
+	if errors.Is(err, errBadPhone) {
+		return s.showAccount(w, r, http.StatusUnprocessableEntity, id, accountExtra{Typed: typedForm{r.FormValue("phone"), errBadPhone.Detail}})
 	}
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"frontdesk/providers"
 	"frontdesk/store"
@@ -130,4 +131,64 @@ func skipWords(reason string) string {
 		return "no AI provider could answer"
 	}
 	return strings.ReplaceAll(reason, "_", " ")
+}
+
+// span is a length of time in its largest unit.
+func span(d time.Duration) string {
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
+		if n := int(d / unit.of); n > 0 {
+			return count(n, unit.name)
+		}
+	}
+	return count(max(0, int(d/time.Second)), "second")
+}
+
+// count is a number of things in words.
+func count(n int, of string) string {
+	if n == 1 {
+		return "1 " + of
+	}
+	return fmt.Sprint(n, " ", of, "s")
+}
+
+// clock is a number of seconds as a clock shows it.
+func clock(seconds int) string { return fmt.Sprintf("%d:%02d", seconds/60, seconds%60) }
+
+// askID names the form for a typed code, which is another one once there is a number.
+func askID(v wizard) string {
+	if v.Phone != "" {
+		return "ask-another"
+	}
+	return "ask-typed"
+}
+
+// restrictionWords say what WhatsApp does not let an account do.
+func restrictionWords(restriction string) string {
+	if restriction == string(store.NoNewChats) {
+		return "WhatsApp lets it begin no new chats"
+	}
+	return "WhatsApp has banned it for a time"
+}
+
+// actionWords are what somebody did to an account, for people.
+func actionWords(action string) string {
+	if words, known := map[string]string{
+		"account.run": "Connected it", "account.stop": "Disconnected it", "account.logout": "Unlinked it from its phone",
+		"account.delete": "Removed it", "account.proxy": "Changed its way to WhatsApp", "account.share_pairing": "Made a link for pairing",
+		"account.withdraw_links": "Withdrew the links for pairing",
+	}[action]; known {
+		return words
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(action, "account."), "_", " ")
+}
+
+// waitingWords say how many accounts have no process that holds them.
+func waitingWords(n int) string {
+	if n == 1 {
+		return "1 account waits for a place."
+	}
+	return fmt.Sprint(n, " accounts wait for a place.")
 }
