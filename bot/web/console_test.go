@@ -42,7 +42,8 @@ func TestPagesAskStrangersToSignInAndShowThemselvesToOthers(t *testing.T) {
 	account := h.paired("12025550111")
 	stranger, owner := browser(t), h.signedIn()
 	for _, path := range []string{
-		"/accounts", fmt.Sprint("/accounts/", account), fmt.Sprintf("/accounts/%d/live", account), "/conversations", "/providers", "/providers/new", "/try", "/try/live",
+		"/accounts", fmt.Sprint("/accounts/", account), fmt.Sprintf("/accounts/%d/live", account), "/conversations", "/providers", "/providers/new",
+		"/accounts/live", fmt.Sprintf("/accounts/%d/history", account), "/processes", "/processes/live", "/try", "/try/live",
 	} {
 		if a := h.visit(stranger, http.MethodGet, path, ""); a.header.Get("Location") != "/sign-in" {
 			t.Errorf("%s showed itself to a stranger: %d", path, a.status)

@@ -56,7 +56,7 @@ func newHouse(t *testing.T) *house {
 	must(t, s.Migrate(ctx, bot.Upgrade))
 	g := &gate{Store: s}
 	doors, err := web.New(web.Options{
-		Store: g, AI: brain{}, Sandbox: phones{}, AccountsPerProcess: 100, Metrics: prometheus.NewRegistry(), Version: "test",
+		Store: g, AI: brain{}, Sandbox: phones{}, AccountsPerProcess: 100, Metrics: prometheus.NewRegistry(), Version: "test", Lease: time.Minute,
 	})
 	must(t, err)
 	h := &house{t: t, store: s, server: httptest.NewServer(doors.Handler()), tokens: map[store.Role]string{}, gate: g}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -120,5 +121,35 @@ func shoot(ctx context.Context, t *testing.T, r *rig, pages ...string) {
 				must(t, os.WriteFile(filepath.Join(dir, name), picture, 0o600))
 			}
 		}
+	}
+}
+
+func TestGuestPairsByASharedLinkWithACodeTypedOnThePhone(t *testing.T) {
+	t.Parallel()
+	const phone = "12025550177"
+	r := newRig(t, nil)
+	r.start()
+	var a item
+	r.api(http.MethodPost, "/api/v1/accounts", map[string]string{"name": "Branch office"}, &a)
+	var link struct{ URL string }
+	if status := r.api(http.MethodPost, fmt.Sprintf("/api/v1/accounts/%d/pairing-links", a.ID), map[string]int{"minutes": 60}, &link); status >= 300 {
+		t.Fatalf("no link: %d", status)
+	}
+	ctx := browse(t) // a stranger: nobody signs in
+	must(t, chromedp.Do(ctx,
+		chromedp.Navigate(link.URL), chromedp.WaitVisible(chromedp.CSS("#pairing svg")),
+		chromedp.Click(chromedp.CSS("#ask-typed summary")),
+		chromedp.SendKeys(chromedp.CSS("input[name=phone]"), "+1 202 555 0177\r"),
+		chromedp.WaitVisible(chromedp.CSS("#typed-code")),
+	))
+	shoot(ctx, t, r, strings.TrimPrefix(link.URL, r.address))
+	code := evaluated[string](ctx, t, `document.querySelector("#typed-code").textContent`)
+	must(t, r.wa.Phone(phone).EnterCode(deadline(t, time.Minute), code))
+	eventually(t, time.Minute, "the page to say that the phone is linked", func() bool {
+		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#pairing").textContent`), "Linked. You can close this page.")
+	})
+	must(t, chromedp.Do(ctx, chromedp.Navigate(link.URL)))
+	if said := evaluated[string](ctx, t, `document.body.textContent`); !strings.Contains(said, "no longer good") {
+		t.Errorf("the link still opens: %q", said)
 	}
 }
