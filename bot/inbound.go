@@ -3,15 +3,12 @@ package bot
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"time"
 
 	"frontdesk/store"
 
-	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/types"
 	waEvents "go.mau.fi/whatsmeow/types/events"
-	"google.golang.org/protobuf/proto"
 )
 
 // receive stores a message. Only then it is true, and only then WhatsApp hears
@@ -24,13 +21,12 @@ func (l *link) receive(e *waEvents.Message) bool {
 		l.guard.refuse() // it must not be stored before what was refused
 		return false
 	}
-	kind, body, ok := content(e)
-	if !ok || !direct(e.Info) {
+	if !direct(e.Info) {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, writeTime)
 	defer cancel()
-	if err := l.store(ctx, e.Info, kind, body); err != nil {
+	if err := l.take(ctx, e); err != nil {
 		l.i.m.log.WarnContext(ctx, "Message not stored, WhatsApp keeps it", slog.Int64("account", l.i.id),
 			slog.String("message", e.Info.ID), slog.Any("error", err))
 		l.guard.refuse()
@@ -39,23 +35,32 @@ func (l *link) receive(e *waEvents.Message) bool {
 	return true
 }
 
+// take stores what the event brings: a message, a change of an earlier one, or
+// nothing that concerns people.
+func (l *link) take(ctx context.Context, e *waEvents.Message) error {
+	if c := changeIn(e.Message); c != nil {
+		return l.change(ctx, e.Info, c)
+	}
+	in, ok := content(e)
+	if !ok {
+		return nil
+	}
+	return l.store(ctx, e.Info, in)
+}
+
 // store keeps a message of a customer, or one that somebody typed on the
 // account's own phone.
-func (l *link) store(ctx context.Context, info types.MessageInfo, kind, body string) error {
-	phone, lid := l.person(ctx, info)
-	name := info.PushName
-	if info.IsFromMe {
-		name = ""
+func (l *link) store(ctx context.Context, info types.MessageInfo, in store.Inbound) error {
+	in.AccountID, in.Chat, in.WaID, in.SentAt = l.i.id, info.Chat.ToNonAD().String(), info.ID, info.Timestamp
+	in.Phone, in.LID = l.person(ctx, info)
+	if in.Media != nil {
+		defer poke(l.i.media.wake)
 	}
 	s := l.i.m.store
-	in := store.Inbound{
-		AccountID: l.i.id, Phone: phone, LID: lid, Name: name, Chat: info.Chat.ToNonAD().String(), WaID: info.ID,
-		Kind: kind, Body: body, SentAt: info.Timestamp,
-		Wait: l.i.m.debounce(time.Duration(l.i.usual.Load()), body),
-	}
 	if info.IsFromMe {
 		return s.ReceiveOwn(ctx, in)
 	}
+	in.Name, in.Wait = info.PushName, l.i.m.debounce(time.Duration(l.i.usual.Load()), in.Body)
 	r, err := s.Receive(ctx, in)
 	if err != nil || r.Duplicate {
 		return err
@@ -103,60 +108,6 @@ func direct(info types.MessageInfo) bool {
 	return s == types.DefaultUserServer || s == types.HiddenUserServer
 }
 
-// content is what a customer sent: its kind and its words. False for what is no
-// message to people: reactions, edits, deletions, the library's own business.
-func content(e *waEvents.Message) (kind, body string, ok bool) {
-	m := e.Message
-	switch {
-	case m == nil || e.IsEdit || m.GetProtocolMessage() != nil || m.GetReactionMessage() != nil || m.GetEncReactionMessage() != nil ||
-		m.GetPollUpdateMessage() != nil || m.GetKeepInChatMessage() != nil || m.GetPinInChatMessage() != nil:
-		return "", "", false
-	case m.GetConversation() != "":
-		return "text", m.GetConversation(), true
-	case m.GetExtendedTextMessage() != nil:
-		return "text", m.GetExtendedTextMessage().GetText(), true
-	}
-	if kind, body := attachment(m); kind != "" {
-		return kind, body, true
-	}
-	bare := &waE2E.Message{MessageContextInfo: m.GetMessageContextInfo(), SenderKeyDistributionMessage: m.GetSenderKeyDistributionMessage()}
-	if empty(m, bare) {
-		return "", "", false
-	}
-	return "unknown", "", true
-}
-
-// attachment names what is more than text, with the words that came along.
-func attachment(m *waE2E.Message) (kind, body string) {
-	switch {
-	case m.GetImageMessage() != nil:
-		return "image", m.GetImageMessage().GetCaption()
-	case m.GetVideoMessage() != nil:
-		return "video", m.GetVideoMessage().GetCaption()
-	case m.GetAudioMessage().GetPTT():
-		return "voice", ""
-	case m.GetAudioMessage() != nil:
-		return "audio", ""
-	case m.GetDocumentMessage() != nil:
-		return "document", words(m.GetDocumentMessage().GetFileName(), m.GetDocumentMessage().GetCaption())
-	case m.GetStickerMessage() != nil:
-		return "sticker", ""
-	case m.GetLocationMessage() != nil:
-		return "location", words(m.GetLocationMessage().GetName(), m.GetLocationMessage().GetAddress())
-	case m.GetLiveLocationMessage() != nil:
-		return "location", m.GetLiveLocationMessage().GetCaption()
-	case m.GetContactMessage() != nil:
-		return "contact", m.GetContactMessage().GetDisplayName()
-	case m.GetContactsArrayMessage() != nil:
-		return "contact", m.GetContactsArrayMessage().GetDisplayName()
-	}
-	return "", ""
-}
-
-func words(parts ...string) string {
-	return strings.TrimSpace(strings.Join(parts, " "))
-}
-
 // receipt notes what the customer's phone says of our messages.
 func (l *link) receipt(e *waEvents.Receipt) bool {
 	var what store.Receipt
@@ -181,6 +132,3 @@ func (l *link) receipt(e *waEvents.Receipt) bool {
 	}
 	return true
 }
-
-// empty says whether m holds nothing beyond what bare holds.
-func empty(m, bare *waE2E.Message) bool { return proto.Equal(m, bare) }

@@ -40,6 +40,7 @@ type Instance struct {
 	wake   chan struct{}
 	done   chan struct{}
 	outbox *outbox
+	media  *media
 	usual  atomic.Int64                  // the account's debounce
 	self   atomic.Pointer[store.Account] // as of the last step
 
@@ -66,6 +67,7 @@ func newInstance(ctx context.Context, m *Manager, account int64, delay time.Dura
 	i := &Instance{m: m, id: account, delay: delay, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	i.ctx, i.cancel = context.WithCancel(ctx)
 	i.outbox = newOutbox(i)
+	i.media = &media{i: i, wake: make(chan struct{}, 1)}
 	return i
 }
 
@@ -74,6 +76,7 @@ func (i *Instance) run() {
 	defer close(i.done)
 	var sending sync.WaitGroup
 	sending.Go(func() { i.outbox.run(i.ctx) })
+	sending.Go(func() { i.media.run(i.ctx) })
 	defer sending.Wait()
 	defer i.drop()
 	next := i.delay

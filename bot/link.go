@@ -143,7 +143,7 @@ func (i *Instance) again(ctx context.Context, id string) *waE2E.Message {
 	if err != nil {
 		return nil
 	}
-	m, err := i.compose(ctx, sent)
+	m, err := i.compose(ctx, i.current(), sent)
 	if err != nil {
 		return nil
 	}
@@ -205,6 +205,8 @@ func (l *link) turn(event any) {
 		}
 	case *waEvents.NotifyAccountReachoutTimelock:
 		l.timelock(e)
+	case *waEvents.MediaRetry:
+		l.uploadedAgain(e)
 	case *waEvents.PairPasskeyRequest:
 		l.askPasskey(e)
 	case *waEvents.PairPasskeyConfirmation:
@@ -235,6 +237,7 @@ func (l *link) connected() {
 	l.online.Store(true)
 	l.i.sayOnline()
 	poke(l.i.outbox.ready)
+	poke(l.i.media.wake)
 }
 
 // timelock is told whether WhatsApp lets the account begin chats.

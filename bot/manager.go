@@ -16,6 +16,7 @@ import (
 	"frontdesk/store"
 
 	waLog "go.mau.fi/whatsmeow/util/log"
+	"golang.org/x/sync/semaphore"
 )
 
 // Rhythms of the manager.
@@ -66,6 +67,18 @@ type records interface {
 
 	PendingSends(ctx context.Context, accounts []int64, limit int) ([]store.Pending, error)
 	Claim(ctx context.Context, conversation int64, p store.Process) (store.Claimed, error)
+	React(ctx context.Context, c store.Change, sign string, at time.Time) error
+	Edit(ctx context.Context, c store.Change, body string) error
+	Delete(ctx context.Context, c store.Change) error
+	WantedMedia(ctx context.Context, account int64, limit int) ([]store.MediaJob, error)
+	MediaOf(ctx context.Context, account int64, waID string) (store.MediaJob, error)
+	KeepMedia(ctx context.Context, message int64, f store.File) error
+	PutOffMedia(ctx context.Context, message int64, wait time.Duration, why string) error
+	GiveUpMedia(ctx context.Context, message int64, state, why string) error
+	RenewMedia(ctx context.Context, j store.MediaJob, reference []byte) error
+	File(ctx context.Context, id int64) (store.File, error)
+	KeepReference(ctx context.Context, account, id int64, waID string, reference []byte) error
+
 	MarkSent(ctx context.Context, id int64) error
 	MarkUncertain(ctx context.Context, id int64) error
 	MarkRefused(ctx context.Context, id int64, why string) error
@@ -100,6 +113,9 @@ type Options struct {
 	Note        func(topic string, id int64)
 	Subscribers int // that may follow one topic (L6)
 
+	Files store.Files // where files of messages are kept; nil: they are not fetched
+	Spool string      // folder of files under way; "": the system's
+
 	LedgerRecipients int           // remembered by the send ledger (L2)
 	LedgerEntries    int           // of each (L3)
 	LedgerCleanup    time.Duration // between two cleanups (L4)
@@ -109,22 +125,25 @@ type Options struct {
 // Manager holds the accounts whose lease this process has: one Instance each.
 // Its methods may be called from any goroutine.
 type Manager struct {
-	store    records
-	process  store.Process
-	log      *slog.Logger
-	waLog    waLog.Logger
-	http     *http.Client
-	received func(account, conversation int64, wait time.Duration)
-	debounce func(usual time.Duration, text string) time.Duration
-	bell     func(store.Bell)
-	lease    time.Duration
-	devices  *devices
-	version  *version
-	counts   counts
-	topics   topics
-	ledger   *ledger
-	note     func(topic string, id int64)
-	paused   atomic.Bool
+	store     records
+	process   store.Process
+	log       *slog.Logger
+	waLog     waLog.Logger
+	http      *http.Client
+	received  func(account, conversation int64, wait time.Duration)
+	debounce  func(usual time.Duration, text string) time.Duration
+	bell      func(store.Bell)
+	files     store.Files
+	spool     string
+	mediaRoom *semaphore.Weighted // bytes of files under way
+	lease     time.Duration
+	devices   *devices
+	version   *version
+	counts    counts
+	topics    topics
+	ledger    *ledger
+	note      func(topic string, id int64)
+	paused    atomic.Bool
 
 	kick    chan struct{} // look at the leases now
 	stop    context.CancelFunc
@@ -144,7 +163,7 @@ type Manager struct {
 func New(o Options) *Manager {
 	m := &Manager{
 		store: o.Store, process: o.Process, log: o.Log, http: o.HTTP, received: o.Received, debounce: o.Debounce,
-		bell: o.Bell, note: o.Note, lease: o.Lease, kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
+		bell: o.Bell, note: o.Note, lease: o.Lease, files: o.Files, spool: o.Spool, mediaRoom: semaphore.NewWeighted(mediaBudget), kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)

@@ -311,7 +311,7 @@ func (o *outbox) send(ctx context.Context, l *link, b store.Claimed) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
-	message, err := o.i.compose(ctx, b)
+	message, err := o.i.compose(ctx, l, b)
 	if err != nil {
 		return err
 	}
@@ -322,6 +322,7 @@ func (o *outbox) send(ctx context.Context, l *link, b store.Claimed) error {
 	_, err = l.client.SendMessage(sending, to, message, whatsmeow.SendRequestExtra{ID: b.WaID, Timeout: ackTime})
 	if err == nil {
 		l.met(ctx, to)
+		err = l.applyOwn(ctx, to, b)
 	}
 	return err
 }

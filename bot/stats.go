@@ -8,7 +8,7 @@ import (
 
 // counts are what happened since the start of the process.
 type counts struct {
-	received, sent, failed, undecryptable atomic.Int64
+	received, sent, failed, undecryptable, mediaBytes atomic.Int64
 }
 
 // Stats are the gauges and counters of this process's accounts.
@@ -18,6 +18,7 @@ type Stats struct {
 	Subscribers   int   // of all topics (L6)
 	LedgerEntries int   // of the send ledger (L3)
 	LedgerPeople  int   // that it remembers (L2)
+	MediaBytes    int64 // of files that are being fetched
 	Received      int64 // customers' messages stored
 	Sent          int64 // bubbles that WhatsApp acknowledged
 	Failed        int64 // bubbles given up
@@ -30,7 +31,7 @@ func (m *Manager) Stats() Stats {
 		Accounts: map[store.Status]int{}, Received: m.counts.received.Load(), Sent: m.counts.sent.Load(),
 		Failed: m.counts.failed.Load(), Undecryptable: m.counts.undecryptable.Load(),
 	}
-	s.Subscribers = m.topics.count()
+	s.Subscribers, s.MediaBytes = m.topics.count(), m.counts.mediaBytes.Load()
 	s.LedgerEntries, s.LedgerPeople = m.ledger.stats()
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -54,6 +54,23 @@ func newClients(allow []netip.Prefix) *clients {
 	}
 }
 
+// Guarded is a client for addresses that somebody typed, as strict as those of
+// providers: https anywhere in public, http in allowed networks only, and no
+// redirects.
+func Guarded(allow []netip.Prefix) *http.Client {
+	c := newClients(allow)
+	return &http.Client{Transport: byScheme{c}, CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirected }}
+}
+
+type byScheme struct{ of *clients }
+
+func (b byScheme) RoundTrip(q *http.Request) (*http.Response, error) {
+	if q.URL.Scheme == "https" {
+		return b.of.public.RoundTrip(q)
+	}
+	return b.of.private.RoundTrip(q)
+}
+
 // client is the go-openai client for a provider's address and key.
 func (c *clients) client(p store.Provider, key string) *openai.Client {
 	config := openai.DefaultConfig(key) // compatible addresses only: the dialects of go-openai lose the key

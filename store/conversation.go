@@ -151,13 +151,18 @@ func (s *Store) makeReadable(ctx context.Context, in Inbound) (Received, error) 
 func (in Inbound) args(s *Store) pgx.NamedArgs {
 	args := pgx.NamedArgs{
 		"account": in.AccountID, "phone": in.Phone, "lid": in.LID, "chat": in.Chat, "wait": in.Wait, "wait_max": WaitMax,
-		"wa_id": in.WaID, "kind": in.Kind, "body": in.Body, "sent_at": in.SentAt, "quoted": in.Quoted, "extra": "{}",
-	}
-	if len(in.Extra) > 0 {
-		args["extra"] = in.Extra
+		"wa_id": in.WaID, "kind": in.Kind, "body": in.Body, "sent_at": in.SentAt, "quoted": in.Quoted, "extra": extraOf(in.Extra),
 	}
 	s.mediaArgs(args, in)
 	return args
+}
+
+// extraOf is never null.
+func extraOf(extra map[string]any) map[string]any {
+	if extra == nil {
+		return map[string]any{}
+	}
+	return extra
 }
 
 // afterMeeting makes the writer one contact and stores the message then.
@@ -296,11 +301,11 @@ func (s *Store) History(ctx context.Context, conversation, hi int64, limit int) 
 		   from message where conversation_id = @id and seq <= @hi order by seq desc limit @limit)
 		  union all
 		  (select 'out', after_seq, out_seq, kind, body, coalesce(sent_at, created_at)
-		   from outbound where conversation_id = @id and failed_at is null and cancelled_at is null
+		   from outbound where conversation_id = @id and failed_at is null and cancelled_at is null and kind <> all(@changes)
 		   order by out_seq desc limit @limit)
 		  order by seq desc, out_seq desc limit @limit) newest
 		order by seq, out_seq`,
-		pgx.NamedArgs{"id": conversation, "hi": hi, "limit": limit})
+		pgx.NamedArgs{"id": conversation, "hi": hi, "limit": limit, "changes": changeKinds})
 }
 
 // Reply is the answer to the messages (Lo, Hi] of a conversation, in bubbles.

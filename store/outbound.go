@@ -63,10 +63,15 @@ func NewMessageID() string {
 type Claimed struct {
 	ID             int64
 	WaID           string
+	AccountID      int64
 	ConversationID int64
 	Chat           string
 	Body           string
 	ReplyTo        string
+	Kind           string // text, that of a file, location, or a change of an earlier message
+	Extra          map[string]any
+	FileID         *int64
+	Reference      []byte // what WhatsApp has of the file; nil: it has to be uploaded
 	Attempts       int
 	NextIn         *time.Duration // until the conversation's next bubble is due, if that is within Horizon
 	Answers        bool           // the next ones answer a customer
@@ -91,7 +96,7 @@ const held = `(a.restriction = 'new_chats' and a.restricted_until > clock() and 
 // exactly one wins. Only the owner of the account's lease gets a bubble, and
 // nobody gets one that is held.
 func (s *Store) Claim(ctx context.Context, conversation int64, p Process) (Claimed, error) {
-	return one[Claimed](ctx, s.hasty, `
+	return s.claimed(one[Claimed](ctx, s.hasty, `
 		update outbound o set claimed_at = clock(), attempts = o.attempts + 1
 		from conversation c, account_lease l, account a
 		where o.id = (select b.id from outbound b join conversation d on d.id = b.conversation_id
@@ -102,12 +107,20 @@ func (s *Store) Claim(ctx context.Context, conversation int64, p Process) (Claim
 		  and l.account_id = o.account_id and l.owner = @me and l.lease_until > clock()
 		  and a.id = o.account_id and not `+held+`
 		  and o.sent_at is null and o.cancelled_at is null and o.failed_at is null
-		returning o.id, o.wa_id, o.conversation_id, c.chat, o.body, o.reply_to, o.attempts,
+		returning o.id, o.wa_id, o.conversation_id, c.chat, o.body, o.reply_to, o.kind, o.extra, o.file_id, o.reference, o.account_id, o.attempts,
 		  (select greatest(min(n.due_at) - clock(), interval '0') from outbound n
 		   where n.conversation_id = o.conversation_id and n.id <> o.id and `+pending+` and n.due_at <= clock() + @horizon::interval) as next_in,
 		  exists (select from outbound n where n.conversation_id = o.conversation_id and n.id <> o.id and `+pending+`
 		            and n.due_at <= clock() and `+answers+`) as answers`,
-		pgx.NamedArgs{"conversation": conversation, "me": p.ID, "horizon": Horizon})
+		pgx.NamedArgs{"conversation": conversation, "me": p.ID, "horizon": Horizon}))
+}
+
+// claimed opens the reference of a bubble's file.
+func (s *Store) claimed(c Claimed, err error) (Claimed, error) {
+	if err == nil && c.Reference != nil {
+		c.Reference, err = s.openReference(c.AccountID, c.WaID, c.Reference)
+	}
+	return c, err
 }
 
 // MarkSent records WhatsApp's acknowledgement of a bubble.
@@ -213,11 +226,11 @@ func (s *Store) CancelMessage(ctx context.Context, account, id int64) (Outbound,
 // OutboundContent is a message we sent, for WhatsApp's request to encrypt it anew.
 // ErrNotFound when it is not ours.
 func (s *Store) OutboundContent(ctx context.Context, account int64, waID string) (Claimed, error) {
-	return one[Claimed](ctx, s.pool, `
-		select o.id, o.wa_id, o.conversation_id, c.chat, o.body, o.reply_to, o.attempts, null::interval as next_in, false as answers
+	return s.claimed(one[Claimed](ctx, s.pool, `
+		select o.id, o.wa_id, o.conversation_id, c.chat, o.body, o.reply_to, o.kind, o.extra, o.file_id, o.reference, o.account_id, o.attempts, null::interval as next_in, false as answers
 		from outbound o join conversation c on c.id = o.conversation_id
 		where o.wa_id = @wa_id and o.account_id = @account`,
-		pgx.NamedArgs{"account": account, "wa_id": waID})
+		pgx.NamedArgs{"account": account, "wa_id": waID}))
 }
 
 // Quote is an earlier message of a conversation that a new one replies to.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,10 @@ type Parcel struct {
 	ContactID      int64
 	Chat           string
 	Origin         string // api, person, flow or system
+	Kind           string // as in Claimed; "": text
 	Body           string
+	FileID         *int64
+	Extra          map[string]any
 	ReplyTo        string     // WhatsApp id of an earlier message of the chat
 	DueAt          *time.Time // nil: now
 	IdempotencyKey string
@@ -35,7 +39,7 @@ type Parcel struct {
 // What can be wrong with a parcel.
 var (
 	ErrKeyReused = errors.New("this Idempotency-Key was used for another request")
-	ErrNoQuoted  = errors.New("there is no message with the id of \"reply_to\" in this chat")
+	ErrNoQuoted  = errors.New("there is no message with this WhatsApp id in the chat")
 )
 
 // RefusedError says that the account may not send this now, and when to try again.
@@ -129,16 +133,21 @@ func chatOf(ctx context.Context, tx pgx.Tx, p Parcel) (chat, error) {
 }
 
 func insert(ctx context.Context, tx pgx.Tx, c chat, p Parcel) (Outbound, error) {
+	target := p.ReplyTo // the earlier message that this one speaks of
+	if changed, changes := p.Extra["wa_id"].(string); changes {
+		target = changed
+	}
 	o, err := one[Outbound](ctx, tx, `
-		insert into outbound (wa_id, conversation_id, account_id, origin, out_seq, after_seq, body, reply_to, new_chat, due_at, idempotency_key, request_hash)
-		select @wa_id, id, account_id, @origin, out_seq, last_seq, @body, @reply_to, @new, coalesce(@due::timestamptz, clock()), nullif(@key, ''), @hash
-		from conversation where id = @conversation and (@reply_to = '' or exists (
-		    select from message where conversation_id = @conversation and wa_id = @reply_to) or exists (
-		    select from outbound where conversation_id = @conversation and wa_id = @reply_to))
+		insert into outbound (wa_id, conversation_id, account_id, origin, out_seq, after_seq, kind, body, file_id, extra, reply_to, new_chat, due_at, idempotency_key, request_hash)
+		select @wa_id, id, account_id, @origin, out_seq, last_seq, @kind, @body, @file, @extra::jsonb, @reply_to, @new, coalesce(@due::timestamptz, clock()), nullif(@key, ''), @hash
+		from conversation where id = @conversation and (@target = '' or exists (
+		    select from message where conversation_id = @conversation and wa_id = @target) or exists (
+		    select from outbound where conversation_id = @conversation and wa_id = @target))
 		returning `+outboundColumns,
 		pgx.NamedArgs{
-			"conversation": c.ID, "new": c.New, "wa_id": NewMessageID(), "origin": p.Origin, "body": p.Body, "reply_to": p.ReplyTo,
+			"conversation": c.ID, "new": c.New, "wa_id": NewMessageID(), "origin": p.Origin, "body": p.Body, "reply_to": p.ReplyTo, "target": target,
 			"due": p.DueAt, "key": p.IdempotencyKey, "hash": p.RequestHash,
+			"kind": cmp.Or(p.Kind, "text"), "file": p.FileID, "extra": extraOf(p.Extra),
 		})
 	if errors.Is(err, ErrNotFound) {
 		return o, ErrNoQuoted

@@ -91,14 +91,43 @@ func (s *Server) readConversation(ctx context.Context, in *ByID) (*one[Conversat
 
 // Message is a message of either direction.
 type Message struct {
-	Direction string    `json:"direction" enum:"in,out"`
-	Origin    string    `json:"origin" doc:"customer, bot, phone (typed by a person), api, …"`
-	WaID      string    `json:"wa_id"`
-	Kind      string    `json:"kind"`
-	Text      string    `json:"text"`
-	Status    string    `json:"status"`
-	At        time.Time `json:"at"`
-	Seq       int64     `json:"seq" doc:"Place among the customer's messages; an answer has that of the last message it answers"`
+	Direction string         `json:"direction" enum:"in,out"`
+	Origin    string         `json:"origin" doc:"customer, bot, phone (typed by a person), api, …"`
+	WaID      string         `json:"wa_id"`
+	Kind      string         `json:"kind"`
+	Text      string         `json:"text"`
+	Status    string         `json:"status"`
+	At        time.Time      `json:"at"`
+	QuotedID  string         `json:"quoted_id,omitempty" doc:"WhatsApp id of the message it replies to"`
+	EditedAt  *time.Time     `json:"edited_at,omitempty"`
+	Reactions []string       `json:"reactions,omitempty"`
+	File      *AttachedFile  `json:"file,omitempty"`
+	Extra     map[string]any `json:"extra,omitempty" doc:"A place, contact cards, whether it disappears"`
+	Seq       int64          `json:"seq" doc:"Place among the customer's messages; an answer has that of the last message it answers"`
+}
+
+// AttachedFile is the file of a message.
+type AttachedFile struct {
+	ID      int64  `json:"file_id,omitempty" doc:"Missing until it was fetched; GET /files/{id}"`
+	State   string `json:"state" enum:"wanted,stored,failed,too_large,gone"`
+	Name    string `json:"name,omitempty"`
+	Mime    string `json:"mime,omitempty"`
+	Bytes   int64  `json:"bytes,omitempty"`
+	Seconds int    `json:"seconds,omitempty"`
+}
+
+func messageOf(m store.ChatMessage) Message {
+	out := Message{
+		Direction: m.Direction, Origin: m.Origin, WaID: m.WaID, Kind: m.Kind, Text: m.Body, Status: m.Status, At: m.At, Seq: m.Seq,
+		QuotedID: m.Quoted, EditedAt: m.EditedAt, Reactions: m.Reactions, Extra: m.Extra,
+	}
+	if m.FileState != "" {
+		out.File = &AttachedFile{State: m.FileState, Name: m.FileLabel, Mime: m.FileMime, Bytes: m.FileBytes, Seconds: m.Seconds}
+		if m.FileID != nil {
+			out.File.ID = *m.FileID
+		}
+	}
+	return out
 }
 
 type messagesRequest struct {
@@ -122,7 +151,7 @@ func (s *Server) listMessages(ctx context.Context, in *messagesRequest) (*list[M
 	}
 	items := make([]Message, len(found))
 	for i, m := range found {
-		items[i] = Message{Direction: m.Direction, Origin: m.Origin, WaID: m.WaID, Kind: m.Kind, Text: m.Body, Status: m.Status, At: m.At, Seq: m.Seq}
+		items[i] = messageOf(m)
 	}
 	return listOf(items, nextPage(len(items), in.Limit, func() string { return fmt.Sprintf("%d.%d", found[0].Seq, found[0].OutSeq) })), nil
 }

@@ -16,10 +16,27 @@ type newMessage struct {
 	Key  string `header:"Idempotency-Key" maxLength:"200" doc:"Sending the same key again sends nothing and returns the first answer"`
 	Body struct {
 		To      string     `json:"to" minLength:"5" maxLength:"60" doc:"A phone number with country code, or a WhatsApp address" example:"+12025550123"`
-		Text    string     `json:"text" minLength:"1" maxLength:"4096"`
+		Text    string     `json:"text,omitempty" maxLength:"4096" doc:"The message, or the words beside its file"`
 		ReplyTo string     `json:"reply_to,omitempty" maxLength:"100" doc:"WhatsApp id of an earlier message of the chat, which is quoted"`
 		SendAt  *time.Time `json:"send_at,omitempty" doc:"Not before this time, which is at most 366 days ahead"`
+
+		Media    *Attachment    `json:"media,omitempty"`
+		Location *Location      `json:"location,omitempty"`
+		React    *MessageChange `json:"react,omitempty" doc:"Put text, one sign, on an earlier message; no text takes it away"`
+		Edit     *MessageChange `json:"edit,omitempty" doc:"Give an earlier message of ours the words in text"`
+		Delete   *MessageChange `json:"delete,omitempty" doc:"Delete an earlier message of ours for everybody"`
 	}
+}
+
+// Location is a place; text is its name.
+type Location struct {
+	Latitude  float64 `json:"latitude" minimum:"-90" maximum:"90"`
+	Longitude float64 `json:"longitude" minimum:"-180" maximum:"180"`
+}
+
+// MessageChange names the earlier message that a new one changes.
+type MessageChange struct {
+	WaID string `json:"wa_id" minLength:"1" maxLength:"100" doc:"Its id on WhatsApp"`
 }
 
 // SentMessage is a message on its way.
@@ -50,15 +67,16 @@ func (s *Server) sendMessage(ctx context.Context, in *newMessage) (*sentResponse
 	if err := s.checkTime(ctx, in.Body.SendAt); err != nil {
 		return nil, err
 	}
+	parcel, err := s.parcel(ctx, in)
+	if err != nil {
+		return nil, err
+	}
 	contact, err := s.store.ResolveContact(ctx, to.phone, to.lid, "")
 	if err != nil {
 		return nil, err
 	}
-	o, replayed, err := s.store.Queue(ctx, store.Parcel{
-		AccountID: in.ID, ContactID: contact, Chat: to.chat, Origin: "api", Body: in.Body.Text, ReplyTo: in.Body.ReplyTo,
-		DueAt:          in.Body.SendAt,
-		IdempotencyKey: in.Key, RequestHash: hash(in.Body),
-	})
+	parcel.ContactID, parcel.Chat = contact, to.chat
+	o, replayed, err := s.store.Queue(ctx, parcel)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +87,39 @@ func (s *Server) sendMessage(ctx context.Context, in *newMessage) (*sentResponse
 		s.o.Queued(in.ID, o.ConversationID)
 	}
 	return out, nil
+}
+
+// parcel is what the request wants sent: exactly one thing.
+func (s *Server) parcel(ctx context.Context, in *newMessage) (store.Parcel, error) {
+	b := &in.Body
+	p := store.Parcel{
+		AccountID: in.ID, Origin: "api", Body: b.Text, ReplyTo: b.ReplyTo, DueAt: b.SendAt, IdempotencyKey: in.Key, RequestHash: hash(in.Body),
+	}
+	things := 0
+	for _, there := range []bool{b.Media != nil, b.Location != nil, b.React != nil, b.Edit != nil, b.Delete != nil} {
+		if there {
+			things++
+		}
+	}
+	switch {
+	case things > 1:
+		return p, problem(http.StatusUnprocessableEntity, "too_much", "A message holds one of media, location, react, edit and delete")
+	case b.Text == "" && (things == 0 || b.Edit != nil):
+		return p, problem(http.StatusUnprocessableEntity, "no_text", "\"text\" is missing")
+	case b.Media != nil:
+		f, kind, err := s.attach(ctx, b.Media)
+		p.FileID, p.Kind = &f.ID, kind
+		return p, err
+	case b.Location != nil:
+		p.Kind, p.Extra = "location", map[string]any{"latitude": b.Location.Latitude, "longitude": b.Location.Longitude}
+	case b.React != nil:
+		p.Kind, p.Extra = store.KindReaction, map[string]any{"wa_id": b.React.WaID}
+	case b.Edit != nil:
+		p.Kind, p.Extra = store.KindEdit, map[string]any{"wa_id": b.Edit.WaID}
+	case b.Delete != nil:
+		p.Kind, p.Extra = store.KindDelete, map[string]any{"wa_id": b.Delete.WaID}
+	}
+	return p, nil
 }
 
 // Bounds of send_at.

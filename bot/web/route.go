@@ -29,6 +29,8 @@ func (s *Server) routes() http.Handler {
 func (s *Server) api() http.Handler {
 	mux := http.NewServeMux()
 	s.operations(humago.New(mux, apiConfig(s.o.Version)))
+	mux.Handle("POST /api/v1/files", s.withToken(store.RoleAgent, http.HandlerFunc(s.uploadFile)))
+	mux.Handle("GET /api/v1/files/{id}", s.withToken(store.RoleViewer, http.HandlerFunc(s.downloadFile)))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, problem(http.StatusNotFound, "no_such_route", "There is no such route; see /docs"))
 	})

@@ -35,6 +35,8 @@ type records interface {
 	PairingLinkOf(ctx context.Context, secret string) (store.PairingLink, error)
 	PairingLinks(ctx context.Context, account int64) ([]store.PairingLink, error)
 	EndPairingLinks(ctx context.Context, account int64) error
+	AddFile(ctx context.Context, f store.File) (store.File, error)
+	File(ctx context.Context, id int64) (store.File, error)
 	SetProxy(ctx context.Context, account int64, address string) error
 	StatusHistory(ctx context.Context, account int64, p store.Page) ([]store.StatusEvent, error)
 	Alerts(ctx context.Context, all bool, p store.Page) ([]store.Alert, error)
@@ -112,6 +114,8 @@ type Options struct {
 	Version            string
 	Queued             func(account, conversation int64) // hears of every message that was queued
 	Follow             Follow
+	Files              store.Files  // nil: files are refused
+	Fetch              *http.Client // reaches only what the public may name
 }
 
 // Server is the HTTP server. Its methods may be called from any goroutine.

@@ -21,6 +21,7 @@ type Settings struct {
 	SandboxMode   string         `name:"sandbox" env:"FRONTDESK_SANDBOX" enum:",on,off" default:"" help:"on or off. Empty: on with the embedded database."`
 	WhatsAppURL   string         `name:"whatsapp-url" env:"FRONTDESK_WHATSAPP_URL" help:"A WhatsApp server of your own, for tests."`
 	WhatsAppKey   string         `name:"whatsapp-cert-key" env:"FRONTDESK_WHATSAPP_CERT_KEY" help:"The root key of that server's certificates, in hex."`
+	FilesURL      string         `name:"files-url" env:"FRONTDESK_FILES_URL" help:"Where pictures, voice notes and documents are kept: a folder, or s3://key:secret@host/bucket. Empty: a folder in the data folder."`
 	MetricsListen string         `env:"FRONTDESK_METRICS_LISTEN" help:"A separate address for /metrics, without a token."`
 	AllowPrivate  []netip.Prefix `env:"FRONTDESK_ALLOW_PRIVATE" help:"Private networks that AI providers may be in."`
 	Log           string         `env:"FRONTDESK_LOG" help:"Level and format, such as debug,json."`

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"frontdesk/bot"
@@ -15,6 +17,7 @@ import (
 // worker answers the customers of one kind of account: the providers, the turns
 // and the accounts themselves. serve has one for WhatsApp, its sandbox another.
 type worker struct {
+	files   store.Files
 	ringer  *store.Ringer // tells other processes what is new
 	ai      *providers.Registry
 	turns   *conversation.Processor
@@ -24,6 +27,11 @@ type worker struct {
 // startWorker starts the parts of a worker and adds them to the chain.
 func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind string, web *http.Client) (*worker, error) {
 	w := &worker{ringer: d.NewRinger()}
+	process := thisProcess(kind, s)
+	var err error
+	if w.files, err = openFiles(ctx, s, d, process); err != nil {
+		return nil, err
+	}
 	w.ringer.Start(ctx)
 	c.add("doorbells", 100*time.Millisecond, w.ringer.Close)
 	w.ai = providers.New(providers.Options{
@@ -35,7 +43,7 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	c.add("AI service", 200*time.Millisecond, w.ai.Close)
 
 	w.manager = bot.New(bot.Options{
-		Store: d.Store, DB: d.WhatsApp(), Process: thisProcess(kind, s),
+		Store: d.Store, DB: d.WhatsApp(), Process: process, Files: w.files,
 		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce, Subscribers: s.Limits.Subscribers,
 		LedgerRecipients: s.Limits.LedgerRecipients, LedgerEntries: s.Limits.LedgerEntries, LedgerCleanup: s.Limits.LedgerCleanup,
 		RateWindow: s.Limits.RateWindow,
@@ -55,6 +63,23 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	}
 	c.add("Conversation service", s.Limits.Drain+200*time.Millisecond, w.turns.Close)
 	return w, nil
+}
+
+// openFiles is where files are kept, which all processes must share.
+func openFiles(ctx context.Context, s *Settings, d *database, p store.Process) (store.Files, error) {
+	address := s.FilesURL
+	if address == "" {
+		address = filepath.Join(s.DataDir, "files")
+	}
+	files, err := store.OpenFiles(address)
+	if err != nil {
+		return nil, &settingsError{"FRONTDESK_FILES_URL: " + err.Error()}
+	}
+	err = d.CheckFiles(ctx, files, p)
+	if other, wrong := errors.AsType[*store.OtherFilesError](err); wrong {
+		return nil, &settingsError{"FRONTDESK_FILES_URL: " + other.Error()}
+	}
+	return files, err
 }
 
 // heard reloads the providers when one of them has changed, wherever that was done.
