@@ -21,6 +21,10 @@ func (l *link) receive(e *waEvents.Message) bool {
 		l.guard.refuse() // it must not be stored before what was refused
 		return false
 	}
+	if n := e.Message.GetProtocolMessage().GetHistorySyncNotification(); n != nil && e.Info.IsFromMe {
+		l.i.media.remember(n)
+		return true
+	}
 	if !direct(e.Info) {
 		return true
 	}

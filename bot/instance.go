@@ -67,7 +67,7 @@ func newInstance(ctx context.Context, m *Manager, account int64, delay time.Dura
 	i := &Instance{m: m, id: account, delay: delay, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	i.ctx, i.cancel = context.WithCancel(ctx)
 	i.outbox = newOutbox(i)
-	i.media = &media{i: i, wake: make(chan struct{}, 1)}
+	i.media = newMedia(i)
 	return i
 }
 

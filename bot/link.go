@@ -205,6 +205,8 @@ func (l *link) turn(event any) {
 		}
 	case *waEvents.NotifyAccountReachoutTimelock:
 		l.timelock(e)
+	case *waEvents.CallOffer:
+		l.called(e)
 	case *waEvents.MediaRetry:
 		l.uploadedAgain(e)
 	case *waEvents.PairPasskeyRequest:

@@ -37,6 +37,7 @@ type world struct {
 	t     testing.TB
 	store *store.Store
 	wa    *wasim.Server
+	files store.Files
 }
 
 func newWorld(t testing.TB) *world {
@@ -50,7 +51,9 @@ func newWorld(t testing.TB) *world {
 	must(t, err)
 	must(t, wa.Start(ctx))
 	t.Cleanup(func() { must(t, wa.Close(context.Background())) })
-	return &world{t: t, store: s, wa: wa}
+	files, err := store.OpenFiles(t.TempDir())
+	must(t, err)
+	return &world{t: t, store: s, wa: wa, files: files}
 }
 
 // testLog shows everything if FRONTDESK_TEST_LOG is set.
@@ -68,7 +71,7 @@ func (w *world) manager(id string, change ...func(*bot.Options)) *bot.Manager {
 	must(w.t, err)
 	o := bot.Options{
 		Store: w.store, DB: w.store.WhatsApp(), HTTP: client, Log: testLog(w.t, id),
-		Process: store.Process{ID: id, Kind: store.KindWhatsApp, Cap: 100},
+		Process: store.Process{ID: id, Kind: store.KindWhatsApp, Cap: 100}, Files: w.files,
 	}
 	for _, c := range change {
 		c(&o)

@@ -67,6 +67,9 @@ type records interface {
 
 	PendingSends(ctx context.Context, accounts []int64, limit int) ([]store.Pending, error)
 	Claim(ctx context.Context, conversation int64, p store.Process) (store.Claimed, error)
+	StoreEarlier(ctx context.Context, e store.Earlier) (int, error)
+	Queue(ctx context.Context, p store.Parcel) (o store.Outbound, replayed bool, err error)
+	NoteCall(ctx context.Context, conversation int64) error
 	React(ctx context.Context, c store.Change, sign string, at time.Time) error
 	Edit(ctx context.Context, c store.Change, body string) error
 	Delete(ctx context.Context, c store.Change) error

@@ -12,6 +12,7 @@ import (
 	"frontdesk/store"
 
 	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/proto/waMmsRetry"
 	"go.mau.fi/whatsmeow/types"
 	waEvents "go.mau.fi/whatsmeow/types/events"
@@ -38,15 +39,17 @@ var (
 // media fetches the files of one account, one after another, once their messages
 // are stored. The rows say what waits.
 type media struct {
-	i    *Instance
-	wake chan struct{}
+	i       *Instance
+	wake    chan struct{}
+	notices chan *waE2E.HistorySyncNotification // earlier chats to read
+}
+
+func newMedia(i *Instance) *media {
+	return &media{i: i, wake: make(chan struct{}, 1), notices: make(chan *waE2E.HistorySyncNotification, mostNotices)}
 }
 
 // run fetches until ctx ends.
 func (f *media) run(ctx context.Context) {
-	if f.i.m.files == nil {
-		return
-	}
 	for ctx.Err() == nil {
 		wait := lookAgain
 		if f.round(ctx) == mediaTogether {
@@ -54,6 +57,8 @@ func (f *media) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+		case n := <-f.notices:
+			f.readHistory(ctx, n)
 		case <-f.wake:
 		case <-time.After(wait):
 		}
@@ -63,7 +68,7 @@ func (f *media) run(ctx context.Context) {
 // round fetches what waits and says how many files that were.
 func (f *media) round(ctx context.Context) int {
 	l := f.i.current()
-	if l == nil || !l.online.Load() || !f.i.m.own() {
+	if l == nil || !l.online.Load() || !f.i.m.own() || f.i.m.files == nil {
 		return 0
 	}
 	jobs, err := f.i.m.store.WantedMedia(ctx, f.i.id, mediaTogether)

@@ -128,7 +128,8 @@ func chatOf(ctx context.Context, tx pgx.Tx, p Parcel) (chat, error) {
 		return c, err
 	}
 	err = tx.QueryRow(ctx, `
-		select not exists (select from outbound where conversation_id = $1 and failed_at is null and cancelled_at is null)`, c.ID).Scan(&c.New)
+		select not exists (select from outbound where conversation_id = $1 and failed_at is null and cancelled_at is null)
+		  and not exists (select from message where conversation_id = $1)`, c.ID).Scan(&c.New)
 	return c, err
 }
 

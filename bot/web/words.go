@@ -95,6 +95,8 @@ func entryWords(e TimelineEntry) string {
 		return "A person answers now (written on the phone)"
 	case "handed_off":
 		return "Handed over to people: " + strings.ReplaceAll(said("reason"), "_", " ")
+	case "call":
+		return "A call was rejected and answered with the account's text"
 	case "state":
 		return "Now with " + stateWords(said("state"))
 	}
