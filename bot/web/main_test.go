@@ -55,7 +55,10 @@ func newHouse(t *testing.T) *house {
 	t.Cleanup(s.Close)
 	must(t, s.Migrate(ctx, bot.Upgrade))
 	g := &gate{Store: s}
+	files, err := store.OpenFiles(t.TempDir())
+	must(t, err)
 	doors, err := web.New(web.Options{
+		Files: files,
 		Store: g, AI: brain{}, Sandbox: phones{}, AccountsPerProcess: 100, Metrics: prometheus.NewRegistry(), Version: "test", Lease: time.Minute,
 	})
 	must(t, err)

@@ -171,7 +171,7 @@ func TestMessageTellsHowFarItGotAndIsCancelledInTime(t *testing.T) {
 	if a := s.admin(http.MethodGet, fmt.Sprintf("/api/v1/accounts/%d/messages/%d", s.account+1, m.ID), ""); a.status != http.StatusNotFound {
 		t.Errorf("of another account: %d", a.status)
 	}
-	if a := s.send(`{"to":"12025550122","text":"hi","reply_to":"3EB0NOTHING"}`); a.status != http.StatusUnprocessableEntity || a.problem(t).Code != "unknown_reply_to" {
+	if a := s.send(`{"to":"12025550122","text":"hi","reply_to":"3EB0NOTHING"}`); a.status != http.StatusUnprocessableEntity || a.problem(t).Code != "no_such_message" {
 		t.Errorf("quoting nothing answered %d: %s", a.status, a.body)
 	}
 	q := decoded[web.SentMessage](t, s.send(fmt.Sprintf(`{"to":"12025550122","text":"hi","reply_to":%q}`, m.WaID)), http.StatusAccepted)

@@ -102,7 +102,7 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 	case errors.Is(err, store.ErrKeyReused):
 		return problem(http.StatusUnprocessableEntity, "idempotency_key_reused", err.Error())
 	case errors.Is(err, store.ErrNoQuoted):
-		return problem(http.StatusUnprocessableEntity, "unknown_reply_to", err.Error())
+		return problem(http.StatusUnprocessableEntity, "no_such_message", err.Error())
 	case errors.Is(err, store.ErrTooLate):
 		return problem(http.StatusConflict, "too_late", err.Error())
 	case errors.Is(err, store.ErrNoKey):

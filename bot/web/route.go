@@ -108,6 +108,7 @@ func (s *Server) pages() http.Handler {
 	page(store.RoleViewer, "GET /conversations", s.conversationsPage)
 	page(store.RoleViewer, "GET /conversations/{id}", s.conversationPage)
 	page(store.RoleViewer, "GET /conversations/{id}/live", s.conversationLive)
+	page(store.RoleViewer, "GET /files/{id}", s.serveFile)
 	page(store.RoleViewer, "GET /providers", s.providersPage)
 	page(store.RoleAdmin, "GET /providers/new", s.providerNew)
 	page(store.RoleAdmin, "POST /providers", s.providerAdd)

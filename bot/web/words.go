@@ -7,6 +7,8 @@ import (
 
 	"frontdesk/providers"
 	"frontdesk/store"
+
+	"github.com/a-h/templ"
 )
 
 // fallbacks are what may happen when no provider can answer, as people read it.
@@ -194,3 +196,53 @@ func waitingWords(n int) string {
 	}
 	return fmt.Sprint(n, " accounts wait for a place.")
 }
+
+// kindWords names what a message is, besides text.
+func kindWords(m Message) string {
+	switch m.Kind {
+	case "voice":
+		return "Voice note" + playing(m.File)
+	case "unreadable":
+		return "Could not be decrypted; its sender was asked for another copy"
+	case "deleted":
+		return "Deleted by its sender"
+	case "unknown":
+		return "A kind of message that frontdesk does not know"
+	}
+	return strings.ToUpper(m.Kind[:1]) + m.Kind[1:] + playing(m.File)
+}
+
+func playing(f *AttachedFile) string {
+	if f == nil || f.Seconds == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d:%02d", f.Seconds/60, f.Seconds%60)
+}
+
+// fileWords are a file's name and size, or why it is not here.
+func fileWords(f *AttachedFile) string {
+	name := f.Name
+	if name == "" {
+		name = "File"
+	}
+	switch f.State {
+	case "wanted":
+		return name + " is being fetched"
+	case "too_large":
+		return name + " is too large to be fetched"
+	case "gone":
+		return name + ": neither WhatsApp nor the phone has it any more"
+	case "failed":
+		return name + " could not be fetched"
+	}
+	return fmt.Sprintf("%s (%s)", name, size(f.Bytes))
+}
+
+func size(bytes int64) string {
+	if bytes < 1<<20 {
+		return fmt.Sprintf("%d KB", (bytes+1023)/1024)
+	}
+	return fmt.Sprintf("%.1f MB", float64(bytes)/(1<<20))
+}
+
+func fileAddress(f *AttachedFile) templ.SafeURL { return templ.SafeURL(fmt.Sprint("/files/", f.ID)) }
