@@ -120,7 +120,7 @@ func TestListOfAccountsShowsAlertsUntilTheyAreSeen(t *testing.T) {
 	}
 	contains(t, h.page(agent, "/accounts/live", http.StatusOK), seen)
 	after := h.push(agent, seen, "")
-	contains(t, after, "seen 0 seconds ago")
+	contains(t, after, "seen a moment ago")
 	lacks(t, after, seen)
 }
 

@@ -147,7 +147,10 @@ func span(d time.Duration) string {
 			return count(n, unit.name)
 		}
 	}
-	return count(max(0, int(d/time.Second)), "second")
+	if d < 5*time.Second {
+		return "a moment"
+	}
+	return count(int(d/time.Second), "second")
 }
 
 // count is a number of things in words.
@@ -246,3 +249,26 @@ func size(bytes int64) string {
 }
 
 func fileAddress(f *AttachedFile) templ.SafeURL { return templ.SafeURL(fmt.Sprint("/files/", f.ID)) }
+
+// phoneWords are an account's number and whether it is still linked.
+func phoneWords(number string, linked bool) string {
+	switch {
+	case number == "":
+		return "Not linked yet"
+	case !linked:
+		return "+" + number + ", not linked now"
+	}
+	return "+" + number
+}
+
+// accountWords describe an account in a list.
+func accountWords(a Account) string {
+	words := phoneWords(a.Phone, true)
+	if a.Kind == store.KindSandbox {
+		words += " · sandbox, not on the real WhatsApp"
+	}
+	if a.Paused {
+		words += " · paused"
+	}
+	return words
+}
