@@ -111,28 +111,3 @@ func direct(info types.MessageInfo) bool {
 	s := info.Chat.Server
 	return s == types.DefaultUserServer || s == types.HiddenUserServer
 }
-
-// receipt notes what the customer's phone says of our messages.
-func (l *link) receipt(e *waEvents.Receipt) bool {
-	var what store.Receipt
-	switch e.Type {
-	case types.ReceiptTypeDelivered:
-		what = store.Delivered
-	case types.ReceiptTypeRead:
-		what = store.Read
-	case types.ReceiptTypePlayed:
-		what = store.Played
-	default:
-		return true
-	}
-	if e.IsFromMe || e.IsGroup {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(l.ctx, writeTime)
-	defer cancel()
-	if err := l.i.m.store.MarkReceipt(ctx, l.i.id, e.MessageIDs, what); err != nil {
-		l.guard.refuse()
-		return false
-	}
-	return true
-}

@@ -88,7 +88,7 @@ type records interface {
 	MarkFailed(ctx context.Context, id int64, failure string) error
 	Hold(ctx context.Context, conversation int64) error
 	Tries(ctx context.Context, account, conversation int64, window time.Duration) ([]store.Tried, error)
-	MarkReceipt(ctx context.Context, account int64, ids []string, r store.Receipt) error
+	MarkReceipts(ctx context.Context, marks []store.Mark) error
 	OutboundContent(ctx context.Context, account int64, waID string) (store.Claimed, error)
 	Quoted(ctx context.Context, conversation int64, waID string) (store.Quote, error)
 }
@@ -143,6 +143,7 @@ type Manager struct {
 	devices   *devices
 	version   *version
 	counts    counts
+	receipts  chan receipt // to be written
 	topics    topics
 	ledger    *ledger
 	note      func(topic string, id int64)
@@ -166,7 +167,8 @@ type Manager struct {
 func New(o Options) *Manager {
 	m := &Manager{
 		store: o.Store, process: o.Process, log: o.Log, http: o.HTTP, received: o.Received, debounce: o.Debounce,
-		bell: o.Bell, note: o.Note, lease: o.Lease, files: o.Files, spool: o.Spool, mediaRoom: semaphore.NewWeighted(mediaBudget), kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
+		receipts: make(chan receipt, mostReceipts),
+		bell:     o.Bell, note: o.Note, lease: o.Lease, files: o.Files, spool: o.Spool, mediaRoom: semaphore.NewWeighted(mediaBudget), kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
@@ -209,6 +211,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	m.running.Go(func() { m.version.refresh(working) })
 	m.running.Go(func() { m.keepLeases(working) })
 	m.running.Go(func() { m.noteProgress(working) })
+	m.running.Go(func() { m.keepReceipts(working) })
 	m.running.Go(func() { m.sweep(working) })
 	m.running.Go(func() { m.ledger.run(working) })
 	m.running.Go(func() { m.store.Listen(working, m.heard) })

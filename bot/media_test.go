@@ -54,7 +54,7 @@ func opus(length time.Duration) []byte {
 	page(0, append([]byte("OpusHead\x01\x01"), make([]byte, 9)...))
 	page(0, append([]byte("OpusTags"), make([]byte, 8)...))
 	for at := time.Duration(0); at < length; at += 20 * time.Millisecond {
-		page(uint64((at + 20*time.Millisecond).Seconds()*48000), make([]byte, 20+int(at/time.Millisecond)%90))
+		page(uint64((at+20*time.Millisecond).Seconds()*48000), make([]byte, 20+int(at/time.Millisecond)%90))
 	}
 	return out.Bytes()
 }

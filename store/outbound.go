@@ -179,17 +179,32 @@ const (
 	Played    Receipt = "played" // a voice note
 )
 
-// MarkReceipt records a receipt for messages of an account; earlier receipts
-// stay as they are. What has arrived was sent, with or without WhatsApp's word.
-func (s *Store) MarkReceipt(ctx context.Context, account int64, ids []string, r Receipt) error {
+// Mark is a receipt for one message of an account.
+type Mark struct {
+	AccountID int64
+	WaID      string
+	Receipt   Receipt
+}
+
+// MarkReceipts records receipts; earlier ones stay as they are. What has arrived
+// was sent, with or without WhatsApp's word.
+func (s *Store) MarkReceipts(ctx context.Context, marks []Mark) error {
+	var accounts []int64
+	var ids, receipts []string
+	for _, m := range marks {
+		accounts, ids, receipts = append(accounts, m.AccountID), append(ids, m.WaID), append(receipts, string(m.Receipt))
+	}
 	_, err := s.hasty.Exec(ctx, `
-		update outbound set
-		  sent_at = coalesce(sent_at, clock()),
-		  delivered_at = coalesce(delivered_at, clock()),
-		  read_at = case when @receipt in ('read', 'played') then coalesce(read_at, clock()) else read_at end,
-		  played_at = case when @receipt = 'played' then coalesce(played_at, clock()) else played_at end
-		where wa_id = any(@ids) and account_id = @account`,
-		pgx.NamedArgs{"account": account, "ids": ids, "receipt": r})
+		update outbound o set
+		  sent_at = coalesce(o.sent_at, clock()),
+		  delivered_at = coalesce(o.delivered_at, clock()),
+		  read_at = case when was_read then coalesce(o.read_at, clock()) else o.read_at end,
+		  played_at = case when was_played then coalesce(o.played_at, clock()) else o.played_at end
+		from (
+		  select account, id, bool_or(receipt in ('read', 'played')) as was_read, bool_or(receipt = 'played') as was_played
+		  from unnest(@accounts::bigint[], @ids::text[], @receipts::text[]) as m (account, id, receipt) group by account, id) m
+		where o.wa_id = m.id and o.account_id = m.account`,
+		pgx.NamedArgs{"accounts": accounts, "ids": ids, "receipts": receipts})
 	return err
 }
 

@@ -238,7 +238,7 @@ func TestMessageIsCancelledUntilItIsTried(t *testing.T) {
 		t.Errorf("after a try without an answer it is %q: %v", o.Status, err)
 	}
 	must(t, d.MarkSent(t.Context(), c.ID))
-	must(t, d.MarkReceipt(t.Context(), d.account, []string{c.WaID}, store.Played))
+	must(t, d.MarkReceipts(t.Context(), []store.Mark{{AccountID: d.account, WaID: c.WaID, Receipt: store.Played}}))
 	if o, err := d.SentMessage(t.Context(), d.account, c.ID); err != nil || o.Status != "played" || o.ReadAt == nil || o.DeliveredAt == nil {
 		t.Errorf("a played message is %q: %v", o.Status, err)
 	}

@@ -156,7 +156,7 @@ func TestMessageTellsHowFarItGotAndIsCancelledInTime(t *testing.T) {
 	if d := read(); d.Status != "queued" || d.WaID != m.WaID || d.Origin != "api" || d.Attempts != 0 || d.DueAt.IsZero() || d.SentAt != nil {
 		t.Errorf("%+v", d)
 	}
-	must(t, s.store.MarkReceipt(t.Context(), s.account, []string{m.WaID}, store.Delivered))
+	must(t, s.store.MarkReceipts(t.Context(), []store.Mark{{AccountID: s.account, WaID: m.WaID, Receipt: store.Delivered}}))
 	if d := read(); d.Status != "delivered" || d.SentAt == nil || d.DeliveredAt == nil || d.ReadAt != nil {
 		t.Errorf("%+v", d)
 	}
