@@ -409,20 +409,14 @@ func (i *Instance) typing(ctx context.Context, chat string, on bool) {
 	_ = l.client.SendChatPresence(ctx, to, state, types.ChatPresenceMediaText) // a courtesy
 }
 
-// mostRead is how many messages one read receipt covers.
-const mostRead = 50
-
-func (i *Instance) read(ctx context.Context, chat string, conversation int64) {
+func (i *Instance) read(ctx context.Context, chat string, ids []string) {
 	l, to, ok := i.reach(chat)
 	if !ok {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
-	ids, err := i.m.store.UnsettledIDs(ctx, conversation, mostRead)
-	if err == nil && len(ids) > 0 {
-		_ = l.client.MarkRead(ctx, ids, time.Now(), to, to) // a courtesy
-	}
+	_ = l.client.MarkRead(ctx, ids, time.Now(), to, to) // a courtesy
 }
 
 // reach is the connected link and the address of chat.

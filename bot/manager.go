@@ -63,7 +63,6 @@ type records interface {
 	ResolveContact(ctx context.Context, phone, lid, name string) (int64, error)
 	Receive(ctx context.Context, in store.Inbound) (store.Received, error)
 	ReceiveOwn(ctx context.Context, in store.Inbound) error
-	UnsettledIDs(ctx context.Context, conversation int64, limit int) ([]string, error)
 
 	PendingSends(ctx context.Context, accounts []int64, limit int) ([]store.Pending, error)
 	Claim(ctx context.Context, conversation int64, p store.Process) (store.Claimed, error)
@@ -269,10 +268,10 @@ func (m *Manager) Typing(ctx context.Context, account int64, chat string, on boo
 	}
 }
 
-// Read marks what waits in a conversation as read, if it can.
-func (m *Manager) Read(ctx context.Context, account int64, chat string, conversation int64) {
-	if i := m.instance(account); i != nil {
-		i.read(ctx, chat, conversation)
+// Read marks messages of a chat as read, if it can.
+func (m *Manager) Read(ctx context.Context, account int64, chat string, ids []string) {
+	if i := m.instance(account); i != nil && len(ids) > 0 {
+		i.read(ctx, chat, ids)
 	}
 }
 

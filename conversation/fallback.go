@@ -87,11 +87,7 @@ func reason(why error) string {
 
 // excuse sends the account's text, unless the customer has had it lately.
 func (t *turn) excuse(ctx context.Context, now store.Turn) error {
-	lines, err := t.p.store.History(ctx, t.conversation, now.LastSeq, mostLines)
-	if err != nil {
-		return err
-	}
-	for _, l := range lines {
+	for _, l := range now.Lines {
 		if l.Direction == "out" && l.Body == now.FallbackText && now.Now.Sub(l.At) < textPause {
 			return t.skip(ctx, now, "no_answer")
 		}

@@ -181,19 +181,12 @@ func (d *desk) Turn(_ context.Context, conversation int64) (store.Turn, error) {
 	r := d.row(conversation)
 	now := r.Turn
 	now.DueIn, now.Now = max(0, time.Until(r.dueAt)), time.Now()
-	return now, r.broken
-}
-
-func (d *desk) History(_ context.Context, conversation, hi int64, _ int) ([]store.Line, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var lines []store.Line
-	for _, l := range d.row(conversation).lines {
-		if l.Seq <= hi {
-			lines = append(lines, l)
+	for _, l := range r.lines {
+		if l.Seq <= now.LastSeq {
+			now.Lines = append(now.Lines, l)
 		}
 	}
-	return lines, nil
+	return now, r.broken
 }
 
 func (d *desk) Answer(ctx context.Context, a store.Reply) (bool, error) {
@@ -276,8 +269,8 @@ func (d *desk) Typing(_ context.Context, _ int64, chat string, on bool) {
 	d.typing[fmt.Sprint(chat, on)]++
 }
 
-func (d *desk) Read(context.Context, int64, string, int64) {}
-func (d *desk) Send(int64, int64)                          {}
+func (d *desk) Read(context.Context, int64, string, []string) {}
+func (d *desk) Send(int64, int64)                             {}
 
 // The brain.
 

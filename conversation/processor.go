@@ -28,7 +28,6 @@ const (
 type records interface {
 	DueConversations(ctx context.Context, accounts []int64, limit int) ([]store.Due, error)
 	Turn(ctx context.Context, conversation int64) (store.Turn, error)
-	History(ctx context.Context, conversation, hi int64, limit int) ([]store.Line, error)
 	Answer(ctx context.Context, r store.Reply) (bool, error)
 	Skip(ctx context.Context, conversation, lo, hi int64, reason string) (bool, error)
 	RetryLater(ctx context.Context, conversation, lo int64, wait time.Duration, reason string) (bool, error)
@@ -43,8 +42,8 @@ type accounts interface {
 	// Context ends when this process may no longer speak for the account.
 	Context(account int64) (context.Context, bool)
 	Typing(ctx context.Context, account int64, chat string, on bool)
-	// Read marks what waits as read. It takes a second at most, as Typing does.
-	Read(ctx context.Context, account int64, chat string, conversation int64)
+	// Read marks messages as read. It takes a second at most, as Typing does.
+	Read(ctx context.Context, account int64, chat string, ids []string)
 	// Send sends what is queued in a conversation, soon.
 	Send(account, conversation int64)
 }

@@ -10,9 +10,8 @@ import (
 
 // What a model gets to read at most, besides what waits for an answer.
 const (
-	mostLines   = 40
-	mostWaiting = 200
-	mostTokens  = 6000
+	mostLines  = 40
+	mostTokens = 6000
 )
 
 const platformRules = `You answer customers of a business on WhatsApp. Answer in the customer's language, briefly and kindly, as one would type in a chat.

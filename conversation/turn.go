@@ -127,7 +127,7 @@ func (t *turn) take(ctx context.Context) error {
 // answer asks for a reply to everything that waits and queues it. False: the
 // conversation has changed meanwhile, and the draft is forgotten.
 func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, error) {
-	t.p.reading.Go(func() { t.p.accounts.Read(context.WithoutCancel(ctx), t.account, now.Chat, t.conversation) })
+	t.p.reading.Go(func() { t.p.accounts.Read(context.WithoutCancel(ctx), t.account, now.Chat, now.Unread) })
 	stopTyping := t.typing(ctx, now.Chat)
 	reply, err := t.think(ctx, now)
 	stopTyping(err != nil)
@@ -149,13 +149,8 @@ func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, er
 
 // think asks the providers.
 func (t *turn) think(ctx context.Context, now store.Turn) (providers.Answer, error) {
-	waiting := int(min(now.LastSeq-now.AnsweredSeq, mostWaiting))
-	lines, err := t.p.store.History(ctx, t.conversation, now.LastSeq, mostLines+waiting)
-	if err != nil {
-		return providers.Answer{}, err
-	}
 	began := time.Now()
-	reply, err := t.p.ai.Chat(ctx, providers.Request{Messages: prompt(now, lines), Conversation: t.conversation})
+	reply, err := t.p.ai.Chat(ctx, providers.Request{Messages: prompt(now, now.Lines), Conversation: t.conversation})
 	t.thinking += time.Since(began)
 	if err == nil && len(bubbles(reply.Text)) == 0 {
 		return reply, errEmpty

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -250,33 +252,53 @@ type Turn struct {
 	ContactName    string
 	Chat           string
 	Now            time.Time
+	Unread         []string // WhatsApp ids of the customer's newest unsettled messages, newest first
+	Lines          []Line   `db:"-"` // the newest ones, oldest first
 }
 
-// Turn reads what a turn of the conversation needs.
+// Turn reads what a turn of the conversation needs, with its newest lines, in one
+// round trip.
 func (s *Store) Turn(ctx context.Context, conversation int64) (Turn, error) {
-	return one[Turn](ctx, s.pool, `
-		select c.id as conversation_id, c.account_id, c.state, c.last_seq, c.answered_seq, c.attempts, c.chat,
-		  greatest(coalesce(c.due_at, clock()) - clock(), interval '0') as due_in,
-		  clock() - coalesce((select max(m.sent_at) from message m where m.conversation_id = c.id and m.seq > c.answered_seq), clock()) as newest_age,
-		  (select count(*) from message m where m.conversation_id = c.id and m.seq > c.answered_seq and m.kind <> '`+KindUnreadable+`') as readable,
-		  a.paused as account_paused, a.persona, a.presence, a.fallback, a.fallback_text,
-		  p.name as contact_name, clock() as now
-		from conversation c
-		join account a on a.id = c.account_id
-		join contact p on p.id = c.contact_id
-		where c.id = @id`, pgx.NamedArgs{"id": conversation})
+	var t Turn
+	var lines []Line
+	b := &pgx.Batch{}
+	args := pgx.NamedArgs{"id": conversation, "unreadable": KindUnreadable, "unread": mostUnread, "limit": mostLines, "changes": changeKinds, "hi": int64(math.MaxInt64)}
+	b.Queue(turn, args).Query(func(rows pgx.Rows) (err error) {
+		t, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Turn])
+		return err
+	})
+	b.Queue(history, args).Query(func(rows pgx.Rows) (err error) {
+		lines, err = pgx.CollectRows(rows, pgx.RowToStructByName[Line])
+		return err
+	})
+	err := s.pool.SendBatch(ctx, b).Close()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return t, ErrNotFound
+	}
+	t.Lines = slices.DeleteFunc(lines, func(l Line) bool { return l.Seq > t.LastSeq }) // came between the two
+	return t, err
 }
 
-// UnsettledIDs are the WhatsApp ids of a customer's newest messages that wait
-// for a turn, oldest first.
-func (s *Store) UnsettledIDs(ctx context.Context, conversation int64, limit int) ([]string, error) {
-	return column[string](ctx, s.pool, `
-		select wa_id from (
-		  select m.wa_id, m.seq from message m join conversation c on c.id = m.conversation_id
-		  where c.id = @id and m.seq > c.answered_seq and m.direction = 'in' order by m.seq desc limit @limit) newest
-		order by seq`,
-		pgx.NamedArgs{"id": conversation, "limit": limit})
-}
+// What a turn reads at most.
+const (
+	mostLines  = 240 // 200 that wait, and 40 before them
+	mostUnread = 50  // that one read receipt covers
+)
+
+const turn = `
+	select c.id as conversation_id, c.account_id, c.state, c.last_seq, c.answered_seq, c.attempts, c.chat,
+	  greatest(coalesce(c.due_at, clock()) - clock(), interval '0') as due_in,
+	  clock() - coalesce(w.newest, clock()) as newest_age, w.readable, w.unread,
+	  a.paused as account_paused, a.persona, a.presence, a.fallback, a.fallback_text,
+	  p.name as contact_name, clock() as now
+	from conversation c
+	join account a on a.id = c.account_id
+	join contact p on p.id = c.contact_id,
+	lateral (
+	  select max(m.sent_at) as newest, count(*) filter (where m.kind <> @unreadable) as readable,
+	    coalesce((array_agg(m.wa_id order by m.seq desc) filter (where m.direction = 'in'))[:@unread], '{}') as unread
+	  from message m where m.conversation_id = c.id and m.seq > c.answered_seq) w
+	where c.id = @id`
 
 // Line is one message of a history, in either direction.
 type Line struct {
@@ -295,18 +317,19 @@ const (
 
 // History is the newest lines of a conversation up to message hi, oldest first.
 func (s *Store) History(ctx context.Context, conversation, hi int64, limit int) ([]Line, error) {
-	return many[Line](ctx, s.pool, `
-		select direction, seq, kind, body, at from (
-		  (select direction, seq, 0::bigint as out_seq, `+shownKind+` as kind, `+shownBody+` as body, sent_at as at
-		   from message where conversation_id = @id and seq <= @hi order by seq desc limit @limit)
-		  union all
-		  (select 'out', after_seq, out_seq, kind, body, coalesce(sent_at, created_at)
-		   from outbound where conversation_id = @id and failed_at is null and cancelled_at is null and kind <> all(@changes)
-		   order by out_seq desc limit @limit)
-		  order by seq desc, out_seq desc limit @limit) newest
-		order by seq, out_seq`,
-		pgx.NamedArgs{"id": conversation, "hi": hi, "limit": limit, "changes": changeKinds})
+	return many[Line](ctx, s.pool, history, pgx.NamedArgs{"id": conversation, "hi": hi, "limit": limit, "changes": changeKinds})
 }
+
+const history = `
+	select direction, seq, kind, body, at from (
+	  (select direction, seq, 0::bigint as out_seq, ` + shownKind + ` as kind, ` + shownBody + ` as body, sent_at as at
+	   from message where conversation_id = @id and seq <= @hi order by seq desc limit @limit)
+	  union all
+	  (select 'out', after_seq, out_seq, kind, body, coalesce(sent_at, created_at)
+	   from outbound where conversation_id = @id and failed_at is null and cancelled_at is null and kind <> all(@changes)
+	   order by out_seq desc limit @limit)
+	  order by seq desc, out_seq desc limit @limit) newest
+	order by seq, out_seq`
 
 // Reply is the answer to the messages (Lo, Hi] of a conversation, in bubbles.
 type Reply struct {
