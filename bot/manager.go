@@ -81,7 +81,6 @@ type records interface {
 	File(ctx context.Context, id int64) (store.File, error)
 	KeepReference(ctx context.Context, account, id int64, waID string, reference []byte) error
 
-	MarkSent(ctx context.Context, id int64) error
 	MarkUncertain(ctx context.Context, id int64) error
 	MarkRefused(ctx context.Context, id int64, why string) error
 	MarkFailed(ctx context.Context, id int64, failure string) error
@@ -238,6 +237,7 @@ func (m *Manager) close(ctx context.Context) error {
 	m.running.Wait()
 	held := m.Held()
 	m.release(held)
+	m.flushReceipts(ctx)
 	err := m.store.LeaveProcess(ctx, m.process)
 	m.topics.close()
 	m.log.InfoContext(ctx, "WhatsApp service stopped")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ const (
 	sendTime    = 90 * time.Second     // and for everything around it
 	mostRefusal = 5                    // times that WhatsApp may refuse a bubble before it is given up
 	mostQueued  = 10_000               // conversations that wait; beyond, the sweep finds them
+	mostMarking = 1000                 // marks under way that are remembered, before those that are over go
 	timerMargin = 5 * time.Millisecond // after which the database's clock agrees
 )
 
@@ -41,8 +43,9 @@ type outbox struct {
 	queued  map[int64]bool  // those in answers (true) or others; guarded by mu
 	later   map[int64]later // those with a time of their own; guarded by mu
 
-	refusals map[int64]int  // by bubble; used by run only
-	open     map[int64]bool // conversations whose last try may have arrived; used by run only
+	refusals map[int64]int             // by bubble; used by run only
+	open     map[int64]bool            // conversations whose last try may have arrived; used by run only
+	marking  map[int64]<-chan struct{} // conversations whose last bubble is being marked as sent; used by run only
 }
 
 // later is a conversation that has something to send at a time of its own.
@@ -54,7 +57,7 @@ type later struct {
 func newOutbox(i *Instance) *outbox {
 	return &outbox{
 		i: i, wake: make(chan struct{}, 1), ready: make(chan struct{}, 1),
-		queued: map[int64]bool{}, later: map[int64]later{}, refusals: map[int64]int{}, open: map[int64]bool{},
+		queued: map[int64]bool{}, later: map[int64]later{}, refusals: map[int64]int{}, open: map[int64]bool{}, marking: map[int64]<-chan struct{}{},
 	}
 }
 
@@ -232,6 +235,7 @@ func (o *outbox) sendNext(ctx context.Context, conversation int64) error {
 	if l == nil || !l.online.Load() || !o.i.m.own() {
 		return errOffline
 	}
+	o.awaitMark(ctx, conversation)
 	bubble, err := o.i.m.store.Claim(ctx, conversation, o.i.m.process)
 	if errors.Is(err, store.ErrNotFound) {
 		delete(o.open, conversation)
@@ -254,6 +258,30 @@ func (o *outbox) sendNext(ctx context.Context, conversation int64) error {
 	return nil
 }
 
+// awaitMark waits until the last bubble of a conversation is marked as sent: before,
+// it would be claimed again.
+func (o *outbox) awaitMark(ctx context.Context, conversation int64) {
+	if marked := o.marking[conversation]; marked != nil {
+		select {
+		case <-marked:
+		case <-ctx.Done():
+		}
+		delete(o.marking, conversation)
+	}
+	if len(o.marking) >= mostMarking {
+		maps.DeleteFunc(o.marking, func(_ int64, marked <-chan struct{}) bool { return closed(marked) })
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // deliver sends a claimed bubble and marks what became of it. Whatever is
 // uncertain stays queued: the same id again is one message on the phone.
 func (o *outbox) deliver(ctx context.Context, l *link, b store.Claimed) error {
@@ -263,7 +291,11 @@ func (o *outbox) deliver(ctx context.Context, l *link, b store.Claimed) error {
 	case err == nil:
 		o.i.m.counts.sent.Add(1)
 		delete(o.refusals, b.ID)
-		return o.i.m.store.MarkSent(ctx, b.ID)
+		marked, err := l.sent(ctx, b)
+		if marked != nil {
+			o.marking[b.ConversationID] = marked
+		}
+		return err
 	case uncertain(err):
 		o.open[b.ConversationID] = true
 		return o.noteUncertain(ctx, b, err)

@@ -12,19 +12,36 @@ import (
 	waEvents "go.mau.fi/whatsmeow/types/events"
 )
 
-// How receipts are written down: many in one statement, as they come two for each
-// answer.
+// How receipts are written down: many in one statement, as three come for each
+// answer: WhatsApp's own and two of the customer's phone.
 const (
 	gatherTime   = 20 * time.Millisecond
 	gatherAtMost = 500
 	mostReceipts = 4096 // that wait; beyond, each is written by itself
 )
 
-// receipt is one that waits to be written. WhatsApp hears that it arrived once it is.
+// receipt is one that waits to be written. WhatsApp hears that a phone's arrived
+// once it is; for its own, marked is closed then.
 type receipt struct {
-	l    *link
-	e    *waEvents.Receipt
-	what store.Receipt
+	l      *link
+	e      *waEvents.Receipt // nil: WhatsApp took the message sent
+	sent   string            // its id
+	what   store.Receipt
+	marked chan struct{}
+}
+
+// sent has it written, soon, that WhatsApp took a message. The message may not be
+// claimed before the channel closes; nil: it is written already.
+func (l *link) sent(ctx context.Context, b store.Claimed) (<-chan struct{}, error) {
+	r := receipt{l: l, sent: b.WaID, what: store.Sent, marked: make(chan struct{})}
+	if b.NextIn == nil {
+		select {
+		case l.i.m.receipts <- r:
+			return r.marked, nil
+		default:
+		}
+	}
+	return nil, l.i.m.store.MarkReceipts(ctx, r.marks(nil))
 }
 
 // receipt notes what the customer's phone says of our messages. It is not done when
@@ -36,7 +53,7 @@ func (l *link) receipt(e *waEvents.Receipt) bool {
 	if !wanted || e.IsFromMe || e.IsGroup {
 		return true
 	}
-	r := receipt{l, e, what}
+	r := receipt{l: l, e: e, what: what}
 	select {
 	case l.i.m.receipts <- r:
 		return false
@@ -51,7 +68,7 @@ func (l *link) receipt(e *waEvents.Receipt) bool {
 	return true
 }
 
-// keepReceipts writes receipts until ctx ends. What is not written by then comes again.
+// keepReceipts writes receipts until ctx ends; flushReceipts writes the rest.
 func (m *Manager) keepReceipts(ctx context.Context) {
 	for {
 		select {
@@ -59,6 +76,18 @@ func (m *Manager) keepReceipts(ctx context.Context) {
 			return
 		case first := <-m.receipts:
 			m.writeReceipts(ctx, m.gather(first))
+		}
+	}
+}
+
+// flushReceipts writes what is left at the stop.
+func (m *Manager) flushReceipts(ctx context.Context) {
+	for {
+		select {
+		case first := <-m.receipts:
+			m.writeReceipts(ctx, m.gather(first))
+		default:
+			return
 		}
 	}
 }
@@ -89,15 +118,27 @@ func (m *Manager) writeReceipts(ctx context.Context, gathered []receipt) {
 		m.log.WarnContext(ctx, "Receipts not written, WhatsApp keeps them", slog.Any("error", err))
 	}
 	for _, r := range gathered {
-		if err != nil {
-			r.l.guard.refuse()
-			continue
-		}
+		r.conclude(err)
+	}
+}
+
+// conclude lets go of what waited for the receipt to be written. What was not
+// written comes again, or is sent again with the same id.
+func (r receipt) conclude(failed error) {
+	switch {
+	case r.e == nil:
+		close(r.marked)
+	case failed != nil:
+		r.l.guard.refuse()
+	default:
 		r.acknowledge()
 	}
 }
 
 func (r receipt) marks(to []store.Mark) []store.Mark {
+	if r.e == nil {
+		return append(to, store.Mark{AccountID: r.l.i.id, WaID: r.sent, Receipt: r.what})
+	}
 	for _, id := range r.e.MessageIDs {
 		to = append(to, store.Mark{AccountID: r.l.i.id, WaID: id, Receipt: r.what})
 	}

@@ -174,6 +174,7 @@ type Receipt string
 
 // The receipts we keep.
 const (
+	Sent      Receipt = "sent" // WhatsApp's own: it took the message
 	Delivered Receipt = "delivered"
 	Read      Receipt = "read"
 	Played    Receipt = "played" // a voice note
@@ -197,11 +198,11 @@ func (s *Store) MarkReceipts(ctx context.Context, marks []Mark) error {
 	_, err := s.hasty.Exec(ctx, `
 		update outbound o set
 		  sent_at = coalesce(o.sent_at, clock()),
-		  delivered_at = coalesce(o.delivered_at, clock()),
+		  delivered_at = case when arrived then coalesce(o.delivered_at, clock()) else o.delivered_at end,
 		  read_at = case when was_read then coalesce(o.read_at, clock()) else o.read_at end,
 		  played_at = case when was_played then coalesce(o.played_at, clock()) else o.played_at end
 		from (
-		  select account, id, bool_or(receipt in ('read', 'played')) as was_read, bool_or(receipt = 'played') as was_played
+		  select account, id, bool_or(receipt <> 'sent') as arrived, bool_or(receipt in ('read', 'played')) as was_read, bool_or(receipt = 'played') as was_played
 		  from unnest(@accounts::bigint[], @ids::text[], @receipts::text[]) as m (account, id, receipt) group by account, id) m
 		where o.wa_id = m.id and o.account_id = m.account`,
 		pgx.NamedArgs{"accounts": accounts, "ids": ids, "receipts": receipts})
