@@ -43,8 +43,11 @@ func (l *link) noteCall(ctx context.Context, e *waEvents.CallOffer, text string)
 	phone, lid = l.complete(ctx, phone, lid)
 	s := l.i.m.store
 	contact, err := s.ResolveContact(ctx, phone, lid, "")
-	if err != nil || text == "" {
+	if err != nil {
 		return err
+	}
+	if text == "" {
+		return s.NoteCall(ctx, l.i.id, contact, false)
 	}
 	o, replayed, err := s.Queue(ctx, store.Parcel{
 		AccountID: l.i.id, ContactID: contact, Chat: e.From.ToNonAD().String(), Origin: "system", Body: text,
@@ -54,5 +57,5 @@ func (l *link) noteCall(ctx context.Context, e *waEvents.CallOffer, text string)
 		return err
 	}
 	l.i.m.Send(l.i.id, o.ConversationID)
-	return s.NoteCall(ctx, o.ConversationID)
+	return s.NoteCall(ctx, l.i.id, contact, true)
 }

@@ -28,6 +28,7 @@ func (f *media) remember(n *waE2E.HistorySyncNotification) {
 	select {
 	case f.notices <- n:
 	default:
+		f.i.m.log.Warn("Earlier chats not read, too many notices wait", slog.Int64("account", f.i.id))
 	}
 }
 
@@ -35,6 +36,7 @@ func (f *media) remember(n *waE2E.HistorySyncNotification) {
 func (f *media) readHistory(ctx context.Context, n *waE2E.HistorySyncNotification) {
 	l := f.i.current()
 	if l == nil {
+		f.i.m.log.WarnContext(ctx, "Earlier chats not read, the link has gone", slog.Int64("account", f.i.id))
 		return
 	}
 	chats, messages, err := f.storeHistory(ctx, l, n)
@@ -48,7 +50,7 @@ func (f *media) readHistory(ctx context.Context, n *waE2E.HistorySyncNotificatio
 func (f *media) storeHistory(ctx context.Context, l *link, n *waE2E.HistorySyncNotification) (chats, messages int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, mediaTime)
 	defer cancel()
-	size := min(int64(n.GetFileLength())*unpacked+1, mediaBudget) //nolint:gosec // a file of WhatsApp
+	size := min(int64(n.GetFileLength())*unpacked+1, mediaBudget)
 	if err := f.i.m.mediaRoom.Acquire(ctx, size); err != nil {
 		return 0, 0, err
 	}

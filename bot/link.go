@@ -114,7 +114,7 @@ func (l *link) close() {
 	l.handling.Lock()
 	l.closed = true
 	l.handling.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), soon)
 	defer cancel()
 	l.guard.tidy(ctx)
 }

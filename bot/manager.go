@@ -68,7 +68,7 @@ type records interface {
 	Claim(ctx context.Context, conversation int64, p store.Process) (store.Claimed, error)
 	StoreEarlier(ctx context.Context, e store.Earlier) (int, error)
 	Queue(ctx context.Context, p store.Parcel) (o store.Outbound, replayed bool, err error)
-	NoteCall(ctx context.Context, conversation int64) error
+	NoteCall(ctx context.Context, account, contact int64, rejected bool) error
 	React(ctx context.Context, c store.Change, sign string, at time.Time) error
 	Edit(ctx context.Context, c store.Change, body string) error
 	Delete(ctx context.Context, c store.Change) error
@@ -76,6 +76,7 @@ type records interface {
 	MediaOf(ctx context.Context, account int64, waID string) (store.MediaJob, error)
 	KeepMedia(ctx context.Context, message int64, f store.File) error
 	PutOffMedia(ctx context.Context, message int64, wait time.Duration, why string) error
+	AwaitPhone(ctx context.Context, message int64, wait time.Duration, why string) error
 	GiveUpMedia(ctx context.Context, message int64, state, why string) error
 	RenewMedia(ctx context.Context, j store.MediaJob, reference []byte) error
 	File(ctx context.Context, id int64) (store.File, error)

@@ -143,7 +143,7 @@ func (f *media) settle(ctx context.Context, l *link, j store.MediaJob, failed er
 	switch {
 	case errors.Is(failed, errTooLarge):
 		err = s.GiveUpMedia(ctx, j.MessageID, "too_large", failed.Error())
-	case gone(failed) && j.Attempts < mostAsked:
+	case gone(failed) && j.Asked < mostAsked:
 		err = f.askPhone(ctx, l, j)
 	case gone(failed):
 		err = s.GiveUpMedia(ctx, j.MessageID, "gone", "WhatsApp does not have this file any more, and the phone did not upload it again")
@@ -178,7 +178,7 @@ func (f *media) askPhone(ctx context.Context, l *link, j store.MediaJob) error {
 	if err := l.client.SendMediaRetryReceipt(ctx, about, part.GetMediaKey()); err != nil {
 		return f.i.m.store.PutOffMedia(ctx, j.MessageID, phoneTime, plain(err))
 	}
-	return f.i.m.store.PutOffMedia(ctx, j.MessageID, phoneTime, "WhatsApp does not have this file any more; the phone was asked for it")
+	return f.i.m.store.AwaitPhone(ctx, j.MessageID, phoneTime, "WhatsApp does not have this file any more; the phone was asked for it")
 }
 
 // uploadedAgain is told where the phone has put a file, or that it has not.

@@ -349,9 +349,9 @@ func (o *outbox) send(ctx context.Context, l *link, b store.Claimed) error {
 	}
 	// It ends after the connection: whatsmeow closes the channel of a cancelled send
 	// while the acknowledgement may be written to it.
-	sending, end := context.WithTimeout(l.ctx, sendTime) //nolint:contextcheck // the life of the link
+	sending, end := context.WithTimeout(l.ctx, sendTime)
 	defer end()
-	_, err = l.client.SendMessage(sending, to, message, whatsmeow.SendRequestExtra{ID: b.WaID, Timeout: ackTime})
+	_, err = l.client.SendMessage(sending, to, message, whatsmeow.SendRequestExtra{ID: b.WaID, Timeout: ackTime}) //nolint:contextcheck // the life of the link
 	if err == nil {
 		l.met(ctx, to)
 		err = l.applyOwn(ctx, to, b)

@@ -130,7 +130,7 @@ func (i *Instance) describe(ctx context.Context, f store.File, b store.Claimed, 
 	if err != nil {
 		return nil, &finalError{err}
 	}
-	audio.Seconds, audio.Waveform = new(uint32(v.Seconds)), v.Waveform //nolint:gosec // a file of at most 16 MiB
+	audio.Seconds, audio.Waveform = new(uint32(v.Seconds)), v.Waveform
 	return audio, nil
 }
 

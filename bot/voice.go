@@ -79,7 +79,7 @@ func oggPage(r *bufio.Reader, first bool) (segments []byte, granule int64, err e
 	if _, err := r.Discard(body); err != nil {
 		return nil, 0, ErrNoVoice
 	}
-	return segments, int64(binary.LittleEndian.Uint64(head[6:14])), nil //nolint:gosec // -1 means: no packet ends here
+	return segments, int64(binary.LittleEndian.Uint64(head[6:14])), nil
 }
 
 // waveform spreads the sizes of packets over the heights that WhatsApp shows.

@@ -32,6 +32,7 @@ create table media (
   reference  bytea not null,
   file_id    bigint references file,
   attempts   int not null default 0,
+  asked      int not null default 0, -- how often the phone was asked to upload it again
   failure    text not null default '',
   due_at     timestamptz not null default clock()
 );

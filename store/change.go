@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,9 +20,7 @@ type Change struct {
 
 func (c Change) args(more pgx.NamedArgs) pgx.NamedArgs {
 	args := pgx.NamedArgs{"account": c.AccountID, "phone": c.Phone, "lid": c.LID, "wa_id": c.WaID, "ours": c.Ours}
-	for name, value := range more {
-		args[name] = value
-	}
+	maps.Copy(args, more)
 	return args
 }
 

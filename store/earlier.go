@@ -73,10 +73,13 @@ func (s *Store) StoreEarlier(ctx context.Context, e Earlier) (int, error) {
 	return stored, err
 }
 
-// NoteCall writes into a conversation that a call was rejected.
-func (s *Store) NoteCall(ctx context.Context, conversation int64) error {
+// NoteCall writes into the contact's conversation, if there is one, that they called,
+// and whether the call was rejected.
+func (s *Store) NoteCall(ctx context.Context, account, contact int64, rejected bool) error {
 	_, err := s.pool.Exec(ctx, `
-		insert into timeline (conversation_id, seq, kind, detail) select id, last_seq, 'call', '{"rejected": true}' from conversation where id = @id`,
-		pgx.NamedArgs{"id": conversation})
+		insert into timeline (conversation_id, seq, kind, detail)
+		select id, last_seq, 'call', jsonb_build_object('rejected', @rejected::boolean) from conversation
+		where account_id = @account and contact_id = (select coalesce(merged_into, id) from contact where id = @contact)`,
+		pgx.NamedArgs{"account": account, "contact": contact, "rejected": rejected})
 	return err
 }

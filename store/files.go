@@ -79,7 +79,19 @@ func (f folder) Put(_ context.Context, name string, r io.Reader, size int64) err
 	if err := errors.Join(err, beside.Close()); err != nil {
 		return err
 	}
-	return os.Rename(beside.Name(), f.path(name))
+	if err := os.Rename(beside.Name(), f.path(name)); err != nil {
+		return err
+	}
+	return errors.Join(syncFolder(filepath.Dir(f.path(name))), syncFolder(string(f)))
+}
+
+// syncFolder makes the names in a folder safe.
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func (f folder) Open(_ context.Context, name string) (io.ReadCloser, error) {

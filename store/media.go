@@ -91,11 +91,12 @@ type MediaJob struct {
 	Label     string
 	Bytes     int64
 	Attempts  int
+	Asked     int // how often the phone was asked for it
 	Reference []byte
 }
 
 const mediaJobs = `
-	select d.message_id, d.account_id, m.wa_id, c.chat, m.direction = 'out' as ours, m.kind, d.label, d.bytes, d.attempts, d.reference
+	select d.message_id, d.account_id, m.wa_id, c.chat, m.direction = 'out' as ours, m.kind, d.label, d.bytes, d.attempts, d.asked, d.reference
 	from media d join message m on m.id = d.message_id join conversation c on c.id = m.conversation_id`
 
 // WantedMedia are files of an account that should be fetched now, oldest first.
@@ -144,6 +145,15 @@ func (s *Store) KeepMedia(ctx context.Context, message int64, f File) error {
 func (s *Store) PutOffMedia(ctx context.Context, message int64, wait time.Duration, why string) error {
 	_, err := s.pool.Exec(ctx, `
 		update media set attempts = attempts + 1, due_at = clock() + @wait::interval, failure = @why where message_id = @message and state = 'wanted'`,
+		pgx.NamedArgs{"message": message, "wait": wait, "why": why})
+	return err
+}
+
+// AwaitPhone notes that the phone was asked to upload a file again; it is asked anew
+// after wait.
+func (s *Store) AwaitPhone(ctx context.Context, message int64, wait time.Duration, why string) error {
+	_, err := s.pool.Exec(ctx, `
+		update media set asked = asked + 1, due_at = clock() + @wait::interval, failure = @why where message_id = @message and state = 'wanted'`,
 		pgx.NamedArgs{"message": message, "wait": wait, "why": why})
 	return err
 }

@@ -47,8 +47,24 @@ func (s *Server) showAccounts(w http.ResponseWriter, r *http.Request, status int
 	return s.showWith(w, r, status, accountsView(s.chrome(r, "Accounts"), v))
 }
 
+// places is how many accounts all live processes together may hold.
+func places(processes []Process, perProcess int) int {
+	n := 0
+	for _, p := range processes {
+		if p.Live && p.Kind == store.KindWhatsApp {
+			n += p.Limit
+		}
+	}
+	return max(n, perProcess)
+}
+
 func (s *Server) allAccounts(r *http.Request) (accountsPage, error) {
-	v := accountsPage{Limit: s.o.AccountsPerProcess, MaySee: s.mayWork(r)}
+	v := accountsPage{MaySee: s.mayWork(r)}
+	processes, err := s.listProcesses(r.Context(), nil)
+	if err != nil {
+		return v, err
+	}
+	v.Limit = places(processes.Body.Items, s.o.AccountsPerProcess)
 	found, err := s.listAccounts(r.Context(), nil)
 	if err != nil {
 		return v, err

@@ -191,10 +191,8 @@ func (s *Server) accountShare(w http.ResponseWriter, r *http.Request) error {
 
 // withdraw ends every link of the account.
 func (s *Server) withdraw(ctx context.Context, account int64) error {
-	if err := s.store.EndPairingLinks(ctx, account); err != nil {
-		return err
-	}
-	return s.store.Audit(ctx, asker(ctx), "account.withdraw_links", accountSubject(account), nil)
+	_, err := s.endPairingLinks(ctx, &ByID{account})
+	return err
 }
 
 // sharedPage lets whoever has the link pair its one account.

@@ -58,8 +58,7 @@ func (s *Server) uploadFile(w http.ResponseWriter, r *http.Request) {
 
 // uploaded is the file in a request and its name.
 func uploaded(r *http.Request) (io.Reader, string, error) {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "multipart/form-data" {
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "multipart/form-data" {
 		return r.Body, r.URL.Query().Get("name"), nil
 	}
 	parts, err := r.MultipartReader()

@@ -176,7 +176,10 @@ func (s *Server) listPairingLinks(ctx context.Context, in *ByID) (*list[PairingL
 }
 
 func (s *Server) endPairingLinks(ctx context.Context, in *ByID) (*struct{}, error) {
-	return nil, s.store.EndPairingLinks(ctx, in.ID)
+	if err := s.store.EndPairingLinks(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	return nil, s.store.Audit(ctx, asker(ctx), "account.withdraw_links", accountSubject(in.ID), nil)
 }
 
 func accountSubject(id int64) string { return fmt.Sprint("account:", id) }

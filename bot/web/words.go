@@ -98,7 +98,10 @@ func entryWords(e TimelineEntry) string {
 	case "handed_off":
 		return "Handed over to people: " + strings.ReplaceAll(said("reason"), "_", " ")
 	case "call":
-		return "A call was rejected and answered with the account's text"
+		if e.Detail["rejected"] == true {
+			return "A call was rejected and answered with the account's text"
+		}
+		return "A call rang on the phone"
 	case "state":
 		return "Now with " + stateWords(said("state"))
 	}
