@@ -200,6 +200,8 @@ func (e *events) clear(ctx context.Context) {
 	if len(handled) == 0 {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
 	_, err := e.db.Exec(ctx, `
 		update whatsmeow_event_buffer set plaintext = null where our_jid = $1 and ciphertext_hash = any($2::bytea[])`, e.owner, handled)
 	if err != nil {

@@ -114,9 +114,7 @@ func (l *link) close() {
 	l.handling.Lock()
 	l.closed = true
 	l.handling.Unlock()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), soon)
-	defer cancel()
-	l.guard.tidy(ctx)
+	l.guard.tidy(l.i.m.lasting)
 }
 
 func (l *link) end(e ending) {

@@ -150,6 +150,7 @@ type Manager struct {
 
 	kick    chan struct{} // look at the leases now
 	stop    context.CancelFunc
+	lasting context.Context //nolint:containedctx // what is written last; nothing ends it
 	working context.Context //nolint:containedctx // the life of every instance; Close ends it
 	running sync.WaitGroup
 	closing sync.Once
@@ -201,7 +202,9 @@ func (m *Manager) Start(ctx context.Context) error {
 	if err := m.version.remembered(ctx); err != nil {
 		return err
 	}
-	working, stop := context.WithCancel(context.WithoutCancel(ctx)) // only Close ends work
+	lasting := context.WithoutCancel(ctx)
+	working, stop := context.WithCancel(lasting) // only Close ends work
+	m.lasting = lasting
 	m.working, m.stop = working, stop
 	if err := m.renew(working); err != nil {
 		m.stop()
