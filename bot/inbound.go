@@ -14,11 +14,11 @@ import (
 // receive stores a message. Only then it is true, and only then WhatsApp hears
 // that it arrived.
 func (l *link) receive(e *waEvents.Message) bool {
-	if l.i.m.paused.Load() || !l.i.m.own() {
+	if l.i.m.paused.Load() {
 		return false
 	}
-	if l.guard.broken.Load() {
-		l.guard.refuse() // it must not be stored before what was refused
+	if l.guard.broken.Load() || !l.i.m.own() {
+		l.guard.refuse() // nothing may be stored before what was refused
 		return false
 	}
 	if n := e.Message.GetProtocolMessage().GetHistorySyncNotification(); n != nil && e.Info.IsFromMe {
@@ -89,10 +89,14 @@ func (l *link) unreadable(e *waEvents.UndecryptableMessage) {
 	ctx, cancel := context.WithTimeout(l.ctx, writeTime)
 	defer cancel()
 	phone, lid := l.person(ctx, e.Info)
-	r, err := l.i.m.store.Receive(ctx, store.Inbound{
+	in := store.Inbound{
 		AccountID: l.i.id, Phone: phone, LID: lid, Name: e.Info.PushName, Chat: e.Info.Chat.ToNonAD().String(), WaID: e.Info.ID,
 		Kind: store.KindUnreadable, SentAt: e.Info.Timestamp, Wait: copyTime,
-	})
+	}
+	if e.UnavailableType == waEvents.UnavailableTypeViewOnce {
+		in.Kind, in.Wait = "view_once", time.Duration(l.i.usual.Load()) // the phone shows it, a linked device never does
+	}
+	r, err := l.i.m.store.Receive(ctx, in)
 	if err != nil {
 		l.i.m.log.Warn("Place of an unreadable message not kept", slog.Int64("account", l.i.id), slog.Any("error", err))
 		return

@@ -22,7 +22,12 @@ const displayName = "Chrome (Linux)"
 type typing struct {
 	phone string    // that the code was asked for; "": none
 	ends  time.Time // the code's time
+	asked int       // codes of this connection
 }
+
+// mostTyped is how many codes one connection asks for: each shows a message on the
+// phone with its number, whoever that belongs to.
+const mostTyped = 5
 
 // showTypedCode asks WhatsApp for a code to type, once for each number that people
 // give, and again when its time is over.
@@ -30,12 +35,15 @@ func (i *Instance) showTypedCode(ctx context.Context, l *link, wanted store.Pair
 	if wanted.Phone == "" || !l.offered() || (l.typing.phone == wanted.Phone && time.Until(l.typing.ends) > 0) {
 		return nil
 	}
-	l.typing = typing{phone: wanted.Phone, ends: time.Now().Add(typedCode)}
+	if l.typing.asked == mostTyped {
+		return i.published(i.m.store.PairingProblem(ctx, i.id, "Too many codes were asked for; wait a few minutes, or scan the code instead"))
+	}
+	l.typing = typing{wanted.Phone, time.Now().Add(typedCode), l.typing.asked + 1}
 	asking, cancel := context.WithTimeout(ctx, ackTime)
 	defer cancel()
 	code, err := l.client.PairPhone(asking, wanted.Phone, true, whatsmeow.PairClientChrome, displayName)
 	if err != nil {
-		l.typing = typing{}
+		l.typing.phone = ""
 		i.m.log.WarnContext(ctx, "No code to type", slog.Int64("account", i.id), slog.String("error", plain(err)))
 		return i.published(i.m.store.PairingProblem(ctx, i.id, "WhatsApp gave no code for this number; check the number, or scan the code instead"))
 	}

@@ -24,7 +24,7 @@ var mediaTypes = map[string]whatsmeow.MediaType{
 func (i *Instance) composeFile(ctx context.Context, l *link, b store.Claimed, about *waE2E.ContextInfo) (*waE2E.Message, error) {
 	reference := b.Reference
 	if reference == nil {
-		if l == nil || b.FileID == nil {
+		if l == nil || b.FileID == nil || i.m.files == nil {
 			return nil, errNoFile
 		}
 		var err error

@@ -210,6 +210,8 @@ func kindWords(m Message) string {
 		return "Voice note" + playing(m.File)
 	case "unreadable":
 		return "Could not be decrypted; its sender was asked for another copy"
+	case "view_once":
+		return "To be seen once, on the phone only"
 	case "deleted":
 		return "Deleted by its sender"
 	case "unknown":

@@ -64,7 +64,7 @@ func TestStrangerSignsInAndIsAnsweredOnTryIt(t *testing.T) {
 			t.Errorf("%s is %d pixels wide on a phone of 390", page, width)
 		}
 	}
-	shoot(ctx, t, r, "/try", "/accounts", "/accounts/1", "/conversations", "/conversations/1", "/providers", "/providers/new", "/docs")
+	shoot(ctx, t, r, "/try", "/processes", "/accounts", "/accounts/1", "/conversations", "/conversations/1", "/providers", "/providers/new", "/docs")
 }
 
 func TestRealAccountBesideTheSandboxSaysThatWhatsAppIsOutOfReach(t *testing.T) {
