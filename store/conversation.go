@@ -452,10 +452,10 @@ type ConversationSummary struct {
 }
 
 // Conversations are the conversations of one account, or of all (0), newest id
-// first.
+// first, without those that became part of another.
 func (s *Store) Conversations(ctx context.Context, account int64, p Page) ([]ConversationSummary, error) {
 	return many[ConversationSummary](ctx, s.pool, conversationSummaries+`
-		where (@account = 0 or c.account_id = @account) and (@before = 0 or c.id < @before)
+		where (@account = 0 or c.account_id = @account) and (@before = 0 or c.id < @before) and c.merged_into is null
 		order by c.id desc limit @limit`,
 		pgx.NamedArgs{"account": account, "before": p.Before, "limit": p.Limit})
 }

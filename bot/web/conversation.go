@@ -82,11 +82,21 @@ func (s *Server) listConversations(ctx context.Context, in *conversationsRequest
 }
 
 func (s *Server) readConversation(ctx context.Context, in *ByID) (*one[Conversation], error) {
-	c, err := s.store.Conversation(ctx, in.ID)
+	c, err := s.conversationOf(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	return &one[Conversation]{conversationOf(c)}, nil
+}
+
+// conversationOf is the conversation with that id, or the one that it became when
+// its customer turned out to be somebody known.
+func (s *Server) conversationOf(ctx context.Context, id int64) (store.ConversationSummary, error) {
+	c, err := s.store.Conversation(ctx, id)
+	for err == nil && c.MergedInto != nil {
+		c, err = s.store.Conversation(ctx, *c.MergedInto)
+	}
+	return c, err
 }
 
 // Message is a message of either direction.
@@ -142,10 +152,11 @@ func (s *Server) listMessages(ctx context.Context, in *messagesRequest) (*list[M
 			return nil, errBadCursor
 		}
 	}
-	if _, err := s.store.Conversation(ctx, in.ID); err != nil {
+	c, err := s.conversationOf(ctx, in.ID)
+	if err != nil {
 		return nil, err
 	}
-	found, err := s.store.Messages(ctx, in.ID, p)
+	found, err := s.store.Messages(ctx, c.ID, p)
 	if err != nil {
 		return nil, err
 	}
@@ -170,10 +181,11 @@ func (s *Server) readTimeline(ctx context.Context, in *messagesRequest) (*list[T
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.store.Conversation(ctx, in.ID); err != nil {
+	c, err := s.conversationOf(ctx, in.ID)
+	if err != nil {
 		return nil, err
 	}
-	found, err := s.store.Timeline(ctx, in.ID, store.Page{Before: before, Limit: in.Limit})
+	found, err := s.store.Timeline(ctx, c.ID, store.Page{Before: before, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}

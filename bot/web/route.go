@@ -69,6 +69,12 @@ func (s *Server) operations(api huma.API) {
 	route(d, store.RoleViewer, http.MethodGet, "/conversations/{id}/messages", "Read messages, newest page first", s.listMessages)
 	route(d, store.RoleViewer, http.MethodGet, "/conversations/{id}/timeline", "Read what happened and why", s.readTimeline)
 
+	route(d, store.RoleAgent, http.MethodGet, "/contacts", "List or search people", s.listContacts)
+	route(d, store.RoleAgent, http.MethodGet, "/contacts/lookup", "Find who has an address, in any form, with all known ones", s.lookUpContact)
+	route(d, store.RoleAgent, http.MethodGet, "/contacts/{id}", "Read a person with all known addresses", s.readContact)
+	route(d, store.RoleAdmin, http.MethodPost, "/contacts/{id}/merge", "Say that two contacts are one person", s.mergeContacts)
+	route(d, store.RoleAdmin, http.MethodPost, "/contacts/{id}/unmerge", "Take the merge of a contact back", s.unmergeContact)
+
 	route(d, store.RoleViewer, http.MethodGet, "/alerts", "List what somebody must look at", s.listAlerts)
 	route(d, store.RoleAgent, http.MethodPost, "/alerts/{id}/seen", "Note that somebody has seen an alert", s.seeAlert)
 	route(d, store.RoleViewer, http.MethodGet, "/processes", "List the processes that share the database", s.listProcesses)

@@ -35,6 +35,13 @@ type records interface {
 	PairingLinkOf(ctx context.Context, secret string) (store.PairingLink, error)
 	PairingLinks(ctx context.Context, account int64) ([]store.PairingLink, error)
 	EndPairingLinks(ctx context.Context, account int64) error
+	Contacts(ctx context.Context, words string, p store.Page) ([]store.Contact, error)
+	Contact(ctx context.Context, id int64) (store.Contact, error)
+	FindContact(ctx context.Context, a store.Address) (store.Contact, error)
+	Addresses(ctx context.Context, contact int64) ([]store.KnownAddress, error)
+	Merges(ctx context.Context, contact int64) ([]store.Merge, error)
+	MergeContacts(ctx context.Context, one, other int64, by string) (survivor int64, err error)
+	UnmergeContact(ctx context.Context, contact int64, by string) (store.Merge, error)
 	AddFile(ctx context.Context, f store.File) (store.File, error)
 	File(ctx context.Context, id int64) (store.File, error)
 	SetProxy(ctx context.Context, account int64, address string) error
