@@ -1,4 +1,4 @@
-.PHONY: run test lint generate current bench torture vuln fmt
+.PHONY: race run test lint generate current bench torture vuln fmt
 
 run: ## frontdesk on its own Postgres, with the sandbox
 	@.ci/need-postgres
@@ -10,7 +10,11 @@ test: current ## everything a change must pass
 	@.ci/need-chromium
 	@echo "== format"; test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	@echo "== vet"; go vet ./...
-	@echo "== test"; go test -race -count=1 -timeout 11m ./...
+	@echo "== test"; go test -race -count=1 -timeout 11m $$(go list ./... | grep -vx -e frontdesk/bot -e frontdesk/cmd/frontdesk)
+	@go test -count=1 -timeout 11m -p 1 ./bot ./cmd/frontdesk
+
+race: ## the accounts under the race detector; whatsmeow's own races (its sockets, its wait for a connection) may be seen as well
+	go test -race -count=1 -timeout 20m ./bot
 
 lint: ## golangci-lint, built from its module on first use
 	@echo "== lint"
@@ -30,7 +34,7 @@ bench: ## memory, added latency and the highest rate, over the built binary
 	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/frontdesk
 
 torture: ## kill -9, faults and races at full length; prints lost, doubled, reordered
-	FRONTDESK_TORTURE=1 go test -count=1 -v -timeout 60m -run 'Kills|Away|Restart|BothSides' ./cmd/frontdesk ./bot | grep -v '^=== '
+	FRONTDESK_TORTURE=1 go test -count=1 -v -timeout 60m -run 'Kills|Away|Restart|BothSides|ThreeProcesses' ./cmd/frontdesk ./bot | grep -v '^=== '
 
 vuln: ## known vulnerabilities, where their database can be reached
 	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...

@@ -77,7 +77,10 @@ func resolve(ctx context.Context, tx pgx.Tx, phone, lid, name string) (int64, er
 	case byPhone == nil || byPhone.ID == byLID.ID:
 		return byLID.ID, setAddresses(ctx, tx, byLID.ID, phone, lid)
 	case byPhone.LID == nil:
-		return merge(ctx, tx, byLID.ID, byPhone.ID, byWhatsApp)
+		if _, err := merge(ctx, tx, byLID.ID, byPhone.ID, byWhatsApp); err != nil {
+			return 0, err
+		}
+		return byLID.ID, setAddresses(ctx, tx, byLID.ID, phone, lid)
 	}
 	if err := leavePhone(ctx, tx, byPhone.ID); err != nil {
 		return 0, err
@@ -112,8 +115,14 @@ func setAddresses(ctx context.Context, tx pgx.Tx, id int64, phone, lid string) e
 	return err
 }
 
+// leavePhone takes a number from a person who is known by a LID. Replies go there,
+// for the number is somebody else's now.
 func leavePhone(ctx context.Context, tx pgx.Tx, id int64) error {
-	_, err := tx.Exec(ctx, `update contact set phone = null where id = @id`, pgx.NamedArgs{"id": id})
+	_, err := tx.Exec(ctx, `
+		with left_behind as (
+		  update conversation c set chat = p.lid || '@lid' from contact p
+		  where p.id = @id and c.contact_id = p.id and p.lid is not null and c.chat = p.phone || '@s.whatsapp.net')
+		update contact set phone = null where id = @id`, pgx.NamedArgs{"id": id})
 	return err
 }
 

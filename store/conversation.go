@@ -315,6 +315,10 @@ const (
 	shownBody = `case when deleted_at is null then body else '' end`
 )
 
+// first is the place of a message among what we sent in answer to it: before all of
+// that, also before what a merge has moved below zero.
+const first = `(-9007199254740991)::bigint`
+
 // History is the newest lines of a conversation up to message hi, oldest first.
 func (s *Store) History(ctx context.Context, conversation, hi int64, limit int) ([]Line, error) {
 	return many[Line](ctx, s.pool, history, pgx.NamedArgs{"id": conversation, "hi": hi, "limit": limit, "changes": changeKinds})

@@ -12,6 +12,9 @@ import (
 // ErrMerged says that contacts cannot be merged: they are one already.
 var ErrMerged = errors.New("these contacts are one person already")
 
+// ErrTwoPeople says that contacts cannot be one person: WhatsApp knows two.
+var ErrTwoPeople = errors.New("both contacts have a phone number, or both a LID: on WhatsApp they are two people")
+
 // ErrNotMerged says that there is no merge to undo.
 var ErrNotMerged = errors.New("this contact was not merged, or something was merged after it; undo that first")
 
@@ -40,10 +43,23 @@ func (s *Store) MergeContacts(ctx context.Context, one, other int64, by string) 
 		case one == other || len(ids) < 2:
 			return ErrMerged
 		}
+		if err := onePerson(ctx, tx, ids); err != nil {
+			return err
+		}
 		survivor, err = merge(ctx, tx, ids[0], ids[1], by)
 		return err
 	})
 	return survivor, err
+}
+
+// onePerson refuses two contacts with an address of the same kind each.
+func onePerson(ctx context.Context, tx pgx.Tx, ids []int64) error {
+	var two bool
+	err := tx.QueryRow(ctx, `select count(phone) > 1 or count(lid) > 1 from contact where id = any($1)`, ids).Scan(&two)
+	if err == nil && two {
+		return ErrTwoPeople
+	}
+	return err
 }
 
 // merge moves all that belongs to merged to survivor. Both contacts are locked, so

@@ -226,3 +226,32 @@ func FuzzParseAddress(f *testing.F) {
 		}
 	})
 }
+
+func TestAnswersFollowTheirQuestionsAfterAMerge(t *testing.T) {
+	d := newDesk(t)
+	d.take(t, d.from("", hidden, "A"))
+	b := d.take(t, d.from(number, "", "B"))
+	d.answer(t, b.ConversationID, 0, 1, false)
+	for range 2 {
+		c, err := d.Claim(t.Context(), b.ConversationID, d.process)
+		must(t, err)
+		must(t, d.MarkSent(t.Context(), c.ID))
+	}
+	kept := d.take(t, d.from(number, hidden, "C"))
+	if got := fmt.Sprint(d.words(t, kept.ConversationID)); got != "[B one two A C]" {
+		t.Errorf("the conversation reads %s", got)
+	}
+}
+
+func TestRepliesDoNotFollowANumberToItsNextOwner(t *testing.T) {
+	d := newDesk(t)
+	in := d.from(number, hidden, "A")
+	in.Chat = number + "@s.whatsapp.net"
+	r := d.take(t, in)
+	d.take(t, d.from(number, "812025550199", "B"))
+	c, err := d.Conversation(t.Context(), r.ConversationID)
+	must(t, err)
+	if c.Chat != hidden+"@lid" {
+		t.Errorf("replies to the former owner go to %s", c.Chat)
+	}
+}

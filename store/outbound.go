@@ -353,10 +353,10 @@ func (s *Store) Messages(ctx context.Context, conversation int64, p MessagePage)
 		  coalesce(f.bytes, newest.bytes, 0) as file_bytes, coalesce(seconds, 0) as seconds
 		from (
 		  (select direction, case direction when 'in' then 'customer' else 'phone' end as origin, wa_id, `+shownKind+` as kind, `+shownBody+` as body,
-		     'received' as status, sent_at as at, seq, 0::bigint as out_seq, quoted_wa_id as quoted, extra, edited_at,
+		     'received' as status, sent_at as at, seq, `+first+` as out_seq, quoted_wa_id as quoted, extra, edited_at,
 		     file_id, state, label, mime, bytes, seconds
 		   from message left join media on message_id = id and deleted_at is null
-		   where conversation_id = @id and ((@seq = 0 and @out_seq = 0) or (seq, 0) < (@seq, @out_seq))
+		   where conversation_id = @id and ((@seq = 0 and @out_seq = 0) or (seq, `+first+`) < (@seq, @out_seq))
 		   order by seq desc limit @limit)
 		  union all
 		  (select 'out', origin, wa_id, kind, body, status, created_at, after_seq, out_seq, reply_to, extra, null,

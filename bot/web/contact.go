@@ -137,6 +137,9 @@ func (s *Server) mergeContacts(ctx context.Context, in *mergeRequest) (*one[Know
 	if errors.Is(err, store.ErrMerged) {
 		return nil, problem(http.StatusConflict, "already_merged", "These are no two contacts: one is unknown, or they are one person already")
 	}
+	if errors.Is(err, store.ErrTwoPeople) {
+		return nil, problem(http.StatusConflict, "two_people", err.Error())
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -148,7 +148,7 @@ type messagesRequest struct {
 func (s *Server) listMessages(ctx context.Context, in *messagesRequest) (*list[Message], error) {
 	p := store.MessagePage{Limit: in.Limit}
 	if in.After != "" {
-		if n, err := fmt.Sscanf(in.After, "%d.%d", &p.BeforeSeq, &p.BeforeOutSeq); err != nil || n != 2 || strings.ContainsAny(in.After, " +-") {
+		if n, err := fmt.Sscanf(in.After, "%d.%d", &p.BeforeSeq, &p.BeforeOutSeq); err != nil || n != 2 || strings.ContainsAny(in.After, " +") {
 			return nil, errBadCursor
 		}
 	}
