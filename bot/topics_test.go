@@ -58,7 +58,7 @@ func TestFiftyFollowATopicAndTheNextIsRefused(t *testing.T) { // L6
 	}
 	must(t, m.Close(context.Background()))
 	for _, open := range append(all[1:], s) {
-		for range open.C { //nolint:revive // until it is closed
+		for range open.C {
 		}
 	}
 	if n := m.Stats().Subscribers; n != 0 {
