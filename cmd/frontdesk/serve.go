@@ -49,20 +49,13 @@ func (serveCommand) Run(ctx context.Context, s *Settings, stop stopSignals) erro
 	return nil
 }
 
-// How the garbage collector works: harder from memoryLimit on (L29), and before that
-// half as often as usual, for what lives is small beside what passes through.
-const (
-	memoryLimit = 900 << 20
-	collectAt   = 200 // percent of growth
-)
+// memoryLimit is where the garbage collector begins to work harder (L29).
+const memoryLimit = 900 << 20
 
-// limitMemory sets both, unless GOMEMLIMIT and GOGC say otherwise.
+// limitMemory sets it, unless GOMEMLIMIT says otherwise.
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
 	}
 }
 
