@@ -36,6 +36,6 @@ func (s *Store) Audit(ctx context.Context, by, action, subject string, detail an
 func (s *Store) AuditLog(ctx context.Context, subject string, p Page) ([]AuditEntry, error) {
 	return many[AuditEntry](ctx, s.pool, `
 		select id, at, by, action, subject, detail from audit
-		where (@subject = '' or subject = @subject) and (@before = 0 or id < @before) order by id desc limit @limit`,
+		where (@subject = '' or subject = @subject) and (@before = 0::bigint or id < @before) order by id desc limit @limit`,
 		pgx.NamedArgs{"subject": subject, "before": p.Before, "limit": p.Limit})
 }

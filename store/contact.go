@@ -135,7 +135,7 @@ func (s *Store) Contact(ctx context.Context, id int64) (Contact, error) {
 func (s *Store) Contacts(ctx context.Context, words string, p Page) ([]Contact, error) {
 	return many[Contact](ctx, s.pool, `
 		select `+contactColumns+` from contact c
-		where merged_into is null and (@before = 0 or id < @before) and (@like = '%%' or name ilike @like
+		where merged_into is null and (@before = 0::bigint or id < @before) and (@like = '%%' or name ilike @like
 		  or exists (select from contact_address a where a.contact_id = c.id and a.value ilike @like))
 		order by id desc limit @limit`,
 		pgx.NamedArgs{"like": "%" + likeable.Replace(words) + "%", "before": p.Before, "limit": p.Limit})

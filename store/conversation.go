@@ -459,7 +459,7 @@ type ConversationSummary struct {
 // first, without those that became part of another.
 func (s *Store) Conversations(ctx context.Context, account int64, p Page) ([]ConversationSummary, error) {
 	return many[ConversationSummary](ctx, s.pool, conversationSummaries+`
-		where (@account = 0 or c.account_id = @account) and (@before = 0 or c.id < @before) and c.merged_into is null
+		where (@account = 0::bigint or c.account_id = @account) and (@before = 0::bigint or c.id < @before) and c.merged_into is null
 		order by c.id desc limit @limit`,
 		pgx.NamedArgs{"account": account, "before": p.Before, "limit": p.Limit})
 }
@@ -487,6 +487,6 @@ type TimelineEntry struct {
 func (s *Store) Timeline(ctx context.Context, conversation int64, p Page) ([]TimelineEntry, error) {
 	return many[TimelineEntry](ctx, s.pool, `
 		select id, seq, kind, detail, at from timeline
-		where conversation_id = @id and (@before = 0 or id < @before) order by id desc limit @limit`,
+		where conversation_id = @id and (@before = 0::bigint or id < @before) order by id desc limit @limit`,
 		pgx.NamedArgs{"id": conversation, "before": p.Before, "limit": p.Limit})
 }

@@ -280,7 +280,7 @@ func (s *Store) Tries(ctx context.Context, account, conversation int64, window t
 	return many[Tried](ctx, s.pool, `
 		select conversation_id, wa_id, age from (
 		  select conversation_id, wa_id, clock() - claimed_at as age from outbound
-		  where account_id = @account and claimed_at > clock() - @window::interval and (@conversation = 0 or conversation_id = @conversation)
+		  where account_id = @account and claimed_at > clock() - @window::interval and (@conversation = 0::bigint or conversation_id = @conversation)
 		  order by claimed_at desc limit @limit) newest
 		order by age desc`,
 		pgx.NamedArgs{"account": account, "conversation": conversation, "window": window, "limit": mostTried})
@@ -356,14 +356,14 @@ func (s *Store) Messages(ctx context.Context, conversation int64, p MessagePage)
 		     'received' as status, sent_at as at, seq, `+first+` as out_seq, quoted_wa_id as quoted, extra, edited_at,
 		     file_id, state, label, mime, bytes, seconds
 		   from message left join media on message_id = id and deleted_at is null
-		   where conversation_id = @id and ((@seq = 0 and @out_seq = 0) or (seq, `+first+`) < (@seq, @out_seq))
+		   where conversation_id = @id and ((@seq = 0::bigint and @out_seq = 0::bigint) or (seq, `+first+`) < (@seq, @out_seq))
 		   order by seq desc limit @limit)
 		  union all
 		  (select 'out', origin, wa_id, kind, body, status, created_at, after_seq, out_seq, reply_to, extra, null,
 		     file_id, null, null, null, null, null
 		   from (
 		     select *, `+outboundStatus+` from outbound
-		     where conversation_id = @id and kind <> all(@changes) and ((@seq = 0 and @out_seq = 0) or (after_seq, out_seq) < (@seq, @out_seq))
+		     where conversation_id = @id and kind <> all(@changes) and ((@seq = 0::bigint and @out_seq = 0::bigint) or (after_seq, out_seq) < (@seq, @out_seq))
 		     order by after_seq desc, out_seq desc limit @limit) o)
 		  order by seq desc, out_seq desc limit @limit) newest
 		left join file f on f.id = file_id

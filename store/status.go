@@ -76,7 +76,7 @@ type StatusEvent struct {
 func (s *Store) StatusHistory(ctx context.Context, account int64, p Page) ([]StatusEvent, error) {
 	return many[StatusEvent](ctx, s.pool, `
 		select id, status, cause, at from status_event
-		where account_id = @account and (@before = 0 or id < @before) order by id desc limit @limit`,
+		where account_id = @account and (@before = 0::bigint or id < @before) order by id desc limit @limit`,
 		pgx.NamedArgs{"account": account, "before": p.Before, "limit": p.Limit})
 }
 
@@ -125,6 +125,6 @@ func (s *Store) SeeAlert(ctx context.Context, id int64) error {
 func (s *Store) Alerts(ctx context.Context, all bool, p Page) ([]Alert, error) {
 	return many[Alert](ctx, s.pool, `
 		select id, account_id, kind, says, times, at, seen_at, resolved_at from alert
-		where (@all or resolved_at is null) and (@before = 0 or id < @before) order by id desc limit @limit`,
+		where (@all or resolved_at is null) and (@before = 0::bigint or id < @before) order by id desc limit @limit`,
 		pgx.NamedArgs{"all": all, "before": p.Before, "limit": p.Limit})
 }

@@ -214,6 +214,19 @@ func TestMessagesComeInPagesWithoutGapOrDouble(t *testing.T) {
 	}
 }
 
+func TestPagesGoOnBeyondTheFirstTwoThousandMillion(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	account := h.paired("12025550111")
+	for _, path := range []string{
+		"/api/v1/conversations?", "/api/v1/contacts?", "/api/v1/alerts?", "/api/v1/audit?", fmt.Sprintf("/api/v1/accounts/%d/history?", account),
+	} {
+		if got := h.admin(http.MethodGet, path+"after=3000000000", ""); got.status != http.StatusOK {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+}
+
 func TestProviderKeyIsNeverShown(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
