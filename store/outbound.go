@@ -109,7 +109,8 @@ func (s *Store) Claim(ctx context.Context, conversation int64, p Process) (Claim
 		  and o.sent_at is null and o.cancelled_at is null and o.failed_at is null
 		returning o.id, o.wa_id, o.conversation_id, c.chat, o.body, o.reply_to, o.kind, o.extra, o.file_id, o.reference, o.account_id, o.attempts,
 		  (select greatest(min(n.due_at) - clock(), interval '0') from outbound n
-		   where n.conversation_id = o.conversation_id and n.id <> o.id and `+pending+` and n.due_at <= clock() + @horizon::interval) as next_in,
+		   where n.conversation_id = o.conversation_id and n.id <> o.id and `+pending+` and n.due_at <= clock() + @horizon::interval
+		   having count(*) > 0) as next_in,
 		  exists (select from outbound n where n.conversation_id = o.conversation_id and n.id <> o.id and `+pending+`
 		            and n.due_at <= clock() and `+answers+`) as answers`,
 		pgx.NamedArgs{"conversation": conversation, "me": p.ID, "horizon": Horizon}))

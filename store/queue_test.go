@@ -273,3 +273,17 @@ func TestReplyQuotesAMessageOfItsChatOnly(t *testing.T) {
 		t.Errorf("an unknown message gave %v, want ErrNoQuoted", err)
 	}
 }
+
+func TestClaimLooksForTheNextBubbleOnlyWhereThereIsOne(t *testing.T) {
+	d := pairedDesk(t)
+	r := d.receive(t, "A")
+	d.answer(t, r.ConversationID, 0, 1, true) // two bubbles
+	for _, want := range []bool{true, false} {
+		c, err := d.Claim(t.Context(), r.ConversationID, d.process)
+		must(t, err)
+		if more := c.NextIn != nil; more != want {
+			t.Errorf("another bubble is expected: %t, want %t", more, want)
+		}
+		must(t, d.MarkSent(t.Context(), c.ID))
+	}
+}
