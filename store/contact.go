@@ -54,6 +54,20 @@ func (s *Store) ResolveContact(ctx context.Context, phone, lid, name string) (id
 // resolveTries is how often another process may be faster with the same person.
 const resolveTries = 10
 
+// living is the contact, or the one that it was merged into, whom nobody merges
+// before tx ends. None: ErrNotFound.
+func living(ctx context.Context, tx pgx.Tx, contact int64) (id int64, err error) {
+	for range resolveTries {
+		err = tx.QueryRow(ctx, `
+			select id from contact
+			where id = (select coalesce(merged_into, id) from contact where id = $1) and merged_into is null for key share`, contact).Scan(&id)
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return id, err
+		}
+	} // it was merged while the statement waited, or never was
+	return 0, ErrNotFound
+}
+
 // resolve finds or makes the person, with every row that it may change locked.
 // 0: somebody else has just made it.
 func resolve(ctx context.Context, tx pgx.Tx, phone, lid, name string) (int64, error) {

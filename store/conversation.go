@@ -326,7 +326,7 @@ func (s *Store) History(ctx context.Context, conversation, hi int64, limit int) 
 
 const history = `
 	select direction, seq, kind, body, at from (
-	  (select direction, seq, 0::bigint as out_seq, ` + shownKind + ` as kind, ` + shownBody + ` as body, sent_at as at
+	  (select direction, seq, ` + first + ` as out_seq, ` + shownKind + ` as kind, ` + shownBody + ` as body, sent_at as at
 	   from message where conversation_id = @id and seq <= @hi order by seq desc limit @limit)
 	  union all
 	  (select 'out', after_seq, out_seq, kind, body, coalesce(sent_at, created_at)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"frontdesk/store"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // desk is one account that this process holds and one customer who writes to it.
@@ -20,7 +22,20 @@ type desk struct {
 
 func newDesk(t *testing.T) desk {
 	t.Helper()
-	s, _ := open(t)
+	d, _ := newDeskAt(t)
+	return d
+}
+
+// newDeskAt gives the database as well, to look behind the store.
+func newDeskAt(t *testing.T) (desk, *pgxpool.Pool) {
+	t.Helper()
+	s, dsn := open(t)
+	c, err := pgxpool.ParseConfig(dsn)
+	must(t, err)
+	c.ConnConfig.RuntimeParams["search_path"] = "frontdesk"
+	db, err := pgxpool.NewWithConfig(t.Context(), c)
+	must(t, err)
+	t.Cleanup(db.Close)
 	a, err := s.AddAccount(t.Context(), store.KindWhatsApp, "Shop", 100)
 	must(t, err)
 	contact, err := s.ResolveContact(t.Context(), "77770000001", "877770000001", "")
@@ -28,7 +43,7 @@ func newDesk(t *testing.T) desk {
 	p := store.Process{ID: "p", Kind: store.KindWhatsApp, Cap: 100}
 	_, err = s.RenewLeases(t.Context(), p, 12*time.Second)
 	must(t, err)
-	return desk{s, a.ID, contact, p}
+	return desk{s, a.ID, contact, p}, db
 }
 
 func (d desk) receive(t *testing.T, waID string) store.Received {

@@ -44,19 +44,21 @@ func (s *Store) StoreEarlier(ctx context.Context, e Earlier) (int, error) {
 	}
 	stored := 0
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		contact, err := living(ctx, tx, contact)
+		if err != nil {
+			return err
+		}
 		args := pgx.NamedArgs{
 			"account": e.AccountID, "contact": contact, "chat": e.Chat, "ids": ids, "kinds": kinds, "bodies": bodies, "quoted": quoted, "ours": ours, "at": at,
 		}
 		if _, err := tx.Exec(ctx, `
-			with person as (select coalesce(merged_into, id) as id from contact where id = @contact for key share)
 			insert into conversation (account_id, contact_id, chat, active_at)
-			select @account, id, @chat, (select max(said) from unnest(@at::timestamptz[]) as said) from person on conflict do nothing`, args); err != nil {
+			values (@account, @contact, @chat, (select max(said) from unnest(@at::timestamptz[]) as said)) on conflict do nothing`, args); err != nil {
 			return err
 		}
 		done, err := tx.Exec(ctx, `
 			with c as (
-			  select c.id from conversation c join contact p on p.id = @contact
-			  where c.account_id = @account and c.contact_id = coalesce(p.merged_into, p.id) for update of c),
+			  select id from conversation where account_id = @account and contact_id = @contact for update),
 			new as (
 			  select c.id, h.*, row_number() over (order by h.at desc, h.place) as before
 			  from c, unnest(@ids::text[], @kinds::text[], @bodies::text[], @quoted::text[], @ours::boolean[], @at::timestamptz[])

@@ -245,22 +245,39 @@ var unmergeSteps = []string{
 	`update contact set merged_into = null, ` + again("phone") + `, ` + again("lid") + `, ` + again("username") + ` where id = @merged`,
 	`update contact set merged_into = @merged where id in (select row_id from contact_merge_move where merge_id = @merge and kind = 'contact')`,
 	`update conversation set contact_id = @merged where id in (select row_id from contact_merge_move where merge_id = @merge and kind = 'conversation')`,
-	// what waits in the kept conversation waits in the other one again
+	// what waits in the kept conversation waits in the other one again, and only that
 	`update conversation d set state = v.word, state_since = clock(), merged_into = null,
 	   answered_seq = case when v.word = 'bot' and exists (
 	     select from contact_merge_move w join message m on m.id = w.row_id join conversation k on k.id = v.place
 	     where w.merge_id = @merge and w.kind = 'message' and w.place = d.id and m.direction = 'in' and m.seq > k.answered_seq)
-	     then v.seq else d.last_seq end
+	     then greatest(v.seq, (
+	       select max(w.seq) from contact_merge_move w join message m on m.id = w.row_id join conversation k on k.id = v.place
+	       where w.merge_id = @merge and w.kind = 'message' and w.place = d.id and m.seq <= k.answered_seq))
+	     else d.last_seq end
 	 from contact_merge_move v where v.merge_id = @merge and v.kind = 'closed' and v.row_id = d.id`,
-	`update message m set conversation_id = v.place, seq = v.seq from contact_merge_move v
-	 where v.merge_id = @merge and v.kind = 'message' and v.row_id = m.id`,
+	// messages go where they were; one that became readable after it was settled goes behind the others
+	`with was as (
+	   select m.id, d.id as conversation, d.last_seq, v.seq,
+	     d.state = 'bot' and m.direction = 'in' and m.seq > k.answered_seq and v.seq <= d.answered_seq as late
+	   from contact_merge_move v join message m on m.id = v.row_id join conversation d on d.id = v.place
+	   join contact_merge_move c on c.merge_id = @merge and c.kind = 'closed' and c.row_id = d.id join conversation k on k.id = c.place
+	   where v.merge_id = @merge and v.kind = 'message'),
+	 placed as (
+	   select id, conversation, case when late then last_seq + row_number() over (partition by conversation, late order by seq) else seq end as place from was)
+	 update message m set conversation_id = conversation, seq = place from placed where m.id = placed.id`,
+	`update conversation d set last_seq = greatest(d.last_seq, (select max(seq) from message where conversation_id = d.id))
+	 from contact_merge_move v where v.merge_id = @merge and v.kind = 'closed' and v.row_id = d.id`,
 	`update outbound o set conversation_id = v.place, out_seq = v.out_seq, after_seq = v.seq from contact_merge_move v
 	 where v.merge_id = @merge and v.kind = 'outbound' and v.row_id = o.id`,
 	`update timeline t set conversation_id = v.place, seq = v.seq from contact_merge_move v
 	 where v.merge_id = @merge and v.kind = 'timeline' and v.row_id = t.id`,
-	`update conversation k set answered_seq = last_seq from contact_merge_move v
-	 where v.merge_id = @merge and v.kind = 'closed' and v.place = k.id
-	   and not exists (select from message m where m.conversation_id = k.id and m.direction = 'in' and m.seq > k.answered_seq)`,
+	// what still waits there moves behind all that was said, so that no turn under way settles it: it has read what went
+	`update message m set seq = m.seq + k.last_seq - k.answered_seq
+	 from contact_merge_move v join conversation k on k.id = v.place
+	 where v.merge_id = @merge and v.kind = 'closed' and m.conversation_id = k.id and m.seq > k.answered_seq`,
+	`update conversation k set answered_seq = last_seq,
+	   last_seq = greatest(last_seq, (select max(seq) from message where conversation_id = k.id))
+	 from contact_merge_move v where v.merge_id = @merge and v.kind = 'closed' and v.place = k.id`,
 	`update contact_merge set undone_at = clock(), undone_by = @by where id = @merge`,
 	`delete from contact_merge_move where merge_id = @merge`,
 }

@@ -118,12 +118,15 @@ type chat struct {
 // chatOf locks the parcel's conversation. Whether we wrote there is asked in a
 // statement of its own, which sees what others did before the lock was ours.
 func chatOf(ctx context.Context, tx pgx.Tx, p Parcel) (chat, error) {
+	contact, err := living(ctx, tx, p.ContactID)
+	if err != nil {
+		return chat{}, err
+	}
 	c, err := one[chat](ctx, tx, `
-		with person as (select coalesce(merged_into, id) as id from contact where id = @contact for key share)
-		insert into conversation as c (account_id, contact_id, chat, out_seq) select @account, id, @chat, 1 from person
+		insert into conversation as c (account_id, contact_id, chat, out_seq) values (@account, @contact, @chat, 1)
 		on conflict (account_id, contact_id) do update set out_seq = c.out_seq + 1, active_at = clock()
 		returning id, last_seq = 0 as new`,
-		pgx.NamedArgs{"account": p.AccountID, "contact": p.ContactID, "chat": p.Chat})
+		pgx.NamedArgs{"account": p.AccountID, "contact": contact, "chat": p.Chat})
 	if err != nil || !c.New {
 		return c, err
 	}
