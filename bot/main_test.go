@@ -161,7 +161,7 @@ func (w *world) awaitReceived(account int64, n int) []string {
 
 func (w *world) conversations(account int64) []store.ConversationSummary {
 	w.t.Helper()
-	found, err := w.store.Conversations(w.t.Context(), account, store.Page{Limit: 1000})
+	found, err := w.store.Conversations(w.t.Context(), account, 0, store.Page{Limit: 1000})
 	must(w.t, err)
 	return found
 }

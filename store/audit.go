@@ -20,6 +20,10 @@ type AuditEntry struct {
 
 // Audit writes down who did what to which row.
 func (s *Store) Audit(ctx context.Context, by, action, subject string, detail any) error {
+	return audit(ctx, s.pool, by, action, subject, detail)
+}
+
+func audit(ctx context.Context, q querier, by, action, subject string, detail any) error {
 	text, err := json.Marshal(detail)
 	if err != nil {
 		return err
@@ -27,7 +31,7 @@ func (s *Store) Audit(ctx context.Context, by, action, subject string, detail an
 	if string(text) == "null" {
 		text = []byte("{}")
 	}
-	_, err = s.pool.Exec(ctx, `insert into audit (by, action, subject, detail) values (@by, @action, @subject, @detail::jsonb)`,
+	_, err = q.Exec(ctx, `insert into audit (by, action, subject, detail) values (@by, @action, @subject, @detail::jsonb)`,
 		pgx.NamedArgs{"by": by, "action": action, "subject": subject, "detail": string(text)})
 	return err
 }

@@ -455,13 +455,14 @@ type ConversationSummary struct {
 	Phone       *string
 }
 
-// Conversations are the conversations of one account, or of all (0), newest id
-// first, without those that became part of another.
-func (s *Store) Conversations(ctx context.Context, account int64, p Page) ([]ConversationSummary, error) {
+// Conversations are the conversations of one account, or of all (0), with one
+// contact, or with all (0), newest id first, without those that became part of another.
+func (s *Store) Conversations(ctx context.Context, account, contact int64, p Page) ([]ConversationSummary, error) {
 	return many[ConversationSummary](ctx, s.pool, conversationSummaries+`
-		where (@account = 0::bigint or c.account_id = @account) and (@before = 0::bigint or c.id < @before) and c.merged_into is null
+		where (@account = 0::bigint or c.account_id = @account) and (@contact = 0::bigint or c.contact_id = @contact)
+		  and (@before = 0::bigint or c.id < @before) and c.merged_into is null
 		order by c.id desc limit @limit`,
-		pgx.NamedArgs{"account": account, "before": p.Before, "limit": p.Limit})
+		pgx.NamedArgs{"account": account, "contact": contact, "before": p.Before, "limit": p.Limit})
 }
 
 // Conversation is one conversation, or ErrNotFound.

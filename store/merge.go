@@ -46,8 +46,10 @@ func (s *Store) MergeContacts(ctx context.Context, one, other int64, by string) 
 		if err := onePerson(ctx, tx, ids); err != nil {
 			return err
 		}
-		survivor, err = merge(ctx, tx, ids[0], ids[1], by)
-		return err
+		if survivor, err = merge(ctx, tx, ids[0], ids[1], by); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, "contact.merge", contactSubject(survivor), map[string]any{"merged": ids[1]})
 	})
 	return survivor, err
 }
@@ -211,10 +213,16 @@ func (s *Store) UnmergeContact(ctx context.Context, contact int64, by string) (M
 		if err != nil {
 			return err
 		}
-		return steps(ctx, tx, unmergeSteps, pgx.NamedArgs{"merge": m.ID, "survivor": m.Survivor, "merged": m.Merged, "by": by})
+		err = steps(ctx, tx, unmergeSteps, pgx.NamedArgs{"merge": m.ID, "survivor": m.Survivor, "merged": m.Merged, "by": by})
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, "contact.unmerge", contactSubject(contact), map[string]any{"survivor": m.Survivor})
 	})
 	return m, err
 }
+
+func contactSubject(id int64) string { return "contact:" + strconv.FormatInt(id, 10) }
 
 // was is the address of a kind that a contact had before the merge.
 func was(kind, contact string) string {

@@ -41,7 +41,7 @@ func (d desk) take(t *testing.T, in store.Inbound) store.Received {
 
 func (d desk) open(t *testing.T) []store.ConversationSummary {
 	t.Helper()
-	all, err := d.Conversations(t.Context(), 0, store.Page{Limit: 1000})
+	all, err := d.Conversations(t.Context(), 0, 0, store.Page{Limit: 1000})
 	must(t, err)
 	return slices.DeleteFunc(all, func(c store.ConversationSummary) bool { return c.MergedInto != nil })
 }

@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -143,25 +142,17 @@ func (s *Server) mergeContacts(ctx context.Context, in *mergeRequest) (*one[Know
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.Audit(ctx, asker(ctx), "contact.merge", contactSubject(survivor), map[string]any{"one": in.ID, "other": in.Body.Other}); err != nil {
-		return nil, err
-	}
 	return s.readContact(ctx, &ByID{survivor})
 }
 
 // unmergeContact takes the merge of a contact back; ID is that of the merged one.
 func (s *Server) unmergeContact(ctx context.Context, in *ByID) (*one[KnownContact], error) {
-	m, err := s.store.UnmergeContact(ctx, in.ID, asker(ctx))
+	_, err := s.store.UnmergeContact(ctx, in.ID, asker(ctx))
 	if errors.Is(err, store.ErrNotMerged) {
 		return nil, problem(http.StatusConflict, "not_merged", err.Error())
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.Audit(ctx, asker(ctx), "contact.unmerge", contactSubject(in.ID), map[string]any{"survivor": m.Survivor}); err != nil {
-		return nil, err
-	}
 	return s.readContact(ctx, in)
 }
-
-func contactSubject(id int64) string { return fmt.Sprint("contact:", id) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,12 @@ func TestContactIsFoundByEveryFormOfItsAddressAndMergedAndUnmerged(t *testing.T)
 	must(t, json.Unmarshal([]byte(h.admin(http.MethodGet, fmt.Sprint("/api/v1/conversations/", closed.ConversationID), "").body), &c))
 	if c.ID != kept.ConversationID {
 		t.Errorf("the closed conversation leads to %d, want %d", c.ID, kept.ConversationID)
+	}
+	if page := h.admin(http.MethodGet, fmt.Sprint("/api/v1/conversations?contact=", one.ID), "").body; strings.Count(page, `"contact_id"`) != 1 || !strings.Contains(page, fmt.Sprintf(`"id":%d,`, kept.ConversationID)) {
+		t.Errorf("the contact's conversations: %s", page)
+	}
+	if page := h.admin(http.MethodGet, "/api/v1/conversations?contact=999", "").body; strings.Contains(page, `"contact_id"`) {
+		t.Errorf("a stranger's conversations: %s", page)
 	}
 	if again := h.admin(http.MethodPost, fmt.Sprintf("/api/v1/contacts/%d/merge", one.ID), fmt.Sprintf(`{"other":%d}`, other.ID)); again.problem(t).Code != "already_merged" {
 		t.Errorf("merging twice answered %s", again.body)

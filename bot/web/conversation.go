@@ -16,6 +16,7 @@ type Conversation struct {
 	ID          int64     `json:"id"`
 	AccountID   int64     `json:"account_id"`
 	AccountName string    `json:"account_name"`
+	ContactID   int64     `json:"contact_id"`
 	ContactName string    `json:"contact_name,omitempty"`
 	Phone       string    `json:"phone,omitempty"`
 	State       string    `json:"state" enum:"bot,human,paused,closed" doc:"Who has the ball"`
@@ -26,7 +27,7 @@ type Conversation struct {
 
 func conversationOf(c store.ConversationSummary) Conversation {
 	return Conversation{
-		ID: c.ID, AccountID: c.AccountID, AccountName: c.AccountName, ContactName: c.ContactName, Phone: value(c.Phone),
+		ID: c.ID, AccountID: c.AccountID, AccountName: c.AccountName, ContactID: c.ContactID, ContactName: c.ContactName, Phone: value(c.Phone),
 		State: string(c.State), Waiting: c.LastSeq - c.AnsweredSeq, ActiveAt: c.ActiveAt, CreatedAt: c.CreatedAt,
 	}
 }
@@ -63,6 +64,7 @@ type conversationsRequest struct {
 	Page
 
 	Account int64 `query:"account" minimum:"0" doc:"Only of this account"`
+	Contact int64 `query:"contact" minimum:"0" doc:"Only with this contact"`
 }
 
 func (s *Server) listConversations(ctx context.Context, in *conversationsRequest) (*list[Conversation], error) {
@@ -70,7 +72,7 @@ func (s *Server) listConversations(ctx context.Context, in *conversationsRequest
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.store.Conversations(ctx, in.Account, store.Page{Before: before, Limit: in.Limit})
+	found, err := s.store.Conversations(ctx, in.Account, in.Contact, store.Page{Before: before, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}

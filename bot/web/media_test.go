@@ -61,7 +61,7 @@ func TestFileIsUploadedSentAndHandedOut(t *testing.T) {
 	if sent.status != http.StatusAccepted {
 		t.Fatalf("sending answered %d: %s", sent.status, sent.body)
 	}
-	c, err := h.store.Conversations(t.Context(), account, store.Page{Limit: 1})
+	c, err := h.store.Conversations(t.Context(), account, 0, store.Page{Limit: 1})
 	must(t, err)
 	m, err := h.store.Messages(t.Context(), c[0].ID, store.MessagePage{Limit: 1})
 	must(t, err)

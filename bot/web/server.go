@@ -58,7 +58,7 @@ type records interface {
 	SentMessage(ctx context.Context, account, id int64) (store.Outbound, error)
 	CancelMessage(ctx context.Context, account, id int64) (store.Outbound, error)
 	Now(ctx context.Context) (time.Time, error)
-	Conversations(ctx context.Context, account int64, p store.Page) ([]store.ConversationSummary, error)
+	Conversations(ctx context.Context, account, contact int64, p store.Page) ([]store.ConversationSummary, error)
 	Conversation(ctx context.Context, id int64) (store.ConversationSummary, error)
 	Messages(ctx context.Context, conversation int64, p store.MessagePage) ([]store.ChatMessage, error)
 	Timeline(ctx context.Context, conversation int64, p store.Page) ([]store.TimelineEntry, error)
