@@ -81,6 +81,7 @@ func TestAccountSaysWhatIsWrongSinceWhenAndWhatToDo(t *testing.T) {
 	must(t, h.store.SetStatus(ctx, id, "", store.StatusRestricted, "WhatsApp limits new chats"))
 	page := h.page(h.as(store.RoleViewer), fmt.Sprint("/accounts/", id), http.StatusOK)
 	contains(t, page, "WhatsApp limits new chats", "3 minutes ago", "begin no new chats", "until", "Next step", "wait with new chats", "Status history")
+	contains(t, h.page(h.as(store.RoleViewer), "/accounts", http.StatusOK), "begin no new chats", "until")
 }
 
 func TestStatusHistoryShowsTwentyAndLeadsToOlder(t *testing.T) {

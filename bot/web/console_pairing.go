@@ -23,11 +23,12 @@ type wizard struct {
 	Phone        string // the number that a code to type was asked for
 	TypedCode    string // "" until there is one
 	TypedSeconds int
-	Problem      string // why the last try did not work
-	Passkey      string // what a browser is to sign, as JSON
-	PasskeyCode  string // the phone shows the same
-	Checking     bool   // WhatsApp looks at what people did with the passkey
-	SandboxPhone string // may scan; "" where there is none
+	Problem      string    // why the last try did not work
+	Passkey      string    // what a browser is to sign, as JSON
+	PasskeyCode  string    // the phone shows the same
+	Checking     bool      // WhatsApp looks at what people did with the passkey
+	SandboxPhone string    // may scan; "" where there is none
+	Until        time.Time // a share link is good; zero: it is no share link
 }
 
 // says is what has changed, for those who hear the page.
@@ -225,7 +226,7 @@ func (s *Server) sharedLive(w http.ResponseWriter, r *http.Request) error {
 
 // sharedAct does what a button of the link's page says.
 func (s *Server) sharedAct(w http.ResponseWriter, r *http.Request) error {
-	a, err := s.linked(r)
+	a, _, err := s.linked(r)
 	if errors.Is(err, store.ErrNotFound) || err == nil && a.Paired() {
 		return s.sharedPage(w, r)
 	}
@@ -248,23 +249,23 @@ func (s *Server) sharedAct(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, afterPairing("/pair/"+r.PathValue("secret"), action))
 }
 
-// linked is the account that the request's link is for. A link ends with the first
+// linked is the account that the request's link is for, and the link. One ends with the first
 // pairing after it was made.
-func (s *Server) linked(r *http.Request) (store.Account, error) {
-	l, err := s.store.PairingLinkOf(r.Context(), r.PathValue("secret"))
+func (s *Server) linked(r *http.Request) (a store.Account, l store.PairingLink, err error) {
+	l, err = s.store.PairingLinkOf(r.Context(), r.PathValue("secret"))
 	if err != nil {
-		return store.Account{}, err
+		return a, l, err
 	}
-	a, err := s.store.Account(r.Context(), l.AccountID)
+	a, err = s.store.Account(r.Context(), l.AccountID)
 	if err == nil && !a.Paired() && a.PairedAt != nil && a.PairedAt.After(l.CreatedAt) {
-		return a, store.ErrNotFound
+		return a, l, store.ErrNotFound
 	}
-	return a, err
+	return a, l, err
 }
 
 // shared is what the link's page shows. Once the account is linked, its links end.
 func (s *Server) shared(r *http.Request, open bool) (store.Account, wizard, error) {
-	a, err := s.linked(r)
+	a, link, err := s.linked(r)
 	if err != nil || a.Wanted != store.WantRun {
 		return a, wizard{}, err
 	}
@@ -272,7 +273,7 @@ func (s *Server) shared(r *http.Request, open bool) (store.Account, wizard, erro
 		return a, wizard{}, s.store.EndPairingLinks(r.Context(), a.ID)
 	}
 	v, err := s.wizardOf(r.Context(), a, "/pair/"+r.PathValue("secret"), open)
-	v.Cancelled = r.FormValue("cancelled") != ""
+	v.Cancelled, v.Until = r.FormValue("cancelled") != "", link.ExpiresAt
 	return a, v, err
 }
 

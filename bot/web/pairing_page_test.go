@@ -175,7 +175,7 @@ func TestSharedLinkPairsOneAccountWithoutASignInAndEndsWithIt(t *testing.T) {
 	lacks(t, h.page(owner, at, http.StatusOK), link)
 
 	shown := h.page(guest, link, http.StatusOK)
-	contains(t, shown, "noindex", "New desk", "Use a code instead")
+	contains(t, shown, "noindex", "New desk", "Use a code instead", "This page works until")
 	lacks(t, shown, "/accounts", "Sign out", "<nav")
 	contains(t, h.push(guest, link+"/typed", "phone=12025550123"), "Type this code on the phone +12025550123")
 	if a := h.visit(guest, http.MethodGet, at, ""); a.header.Get("Location") != "/sign-in" {
