@@ -80,7 +80,7 @@ func (d *desk) close() {
 // said is what the customer wrote since the last answer.
 func said(q providers.Request) string {
 	var texts []string
-	for _, m := range slices.Backward(q.Messages) {
+	for _, m := range slices.Backward(q.Prompt(providers.Room{ContextTokens: 128_000})) {
 		if m.Role == providers.RoleAssistant {
 			break
 		}

@@ -8,7 +8,8 @@ import (
 	"frontdesk/store"
 )
 
-// What a model gets to read at most, besides what waits for an answer.
+// What a model gets to read at most, besides what waits for an answer; of its window
+// a quarter.
 const (
 	mostLines  = 40
 	mostTokens = 6000
@@ -20,9 +21,9 @@ Use simple Markdown: bold, lists and links. No tables, no headings, no HTML.`
 
 // prompt is the conversation as a model reads it: what stays the same comes
 // first, date and time last, so that providers can cache the beginning.
-func prompt(now store.Turn, lines []store.Line) []providers.Message {
+func prompt(now store.Turn, lines []store.Line, room providers.Room) []providers.Message {
 	messages := []providers.Message{{Role: providers.RoleSystem, Text: rules(now)}}
-	for _, l := range recent(lines, now.AnsweredSeq) {
+	for _, l := range recent(lines, now.AnsweredSeq, min(mostTokens, room.ContextTokens/4)) {
 		messages = append(messages, message(l))
 	}
 	clock := now.Now.UTC().Format("Monday, 2 January 2006, 15:04 UTC")
@@ -41,8 +42,8 @@ func rules(now store.Turn) string {
 }
 
 // recent leaves out the oldest lines beyond the budget, never those that wait.
-func recent(lines []store.Line, answered int64) []store.Line {
-	budget, first := mostTokens, len(lines)
+func recent(lines []store.Line, answered int64, budget int) []store.Line {
+	first := len(lines)
 	for first > 0 {
 		l := lines[first-1]
 		budget -= tokens(l.Body)

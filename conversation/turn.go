@@ -150,7 +150,10 @@ func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, er
 // think asks the providers.
 func (t *turn) think(ctx context.Context, now store.Turn) (providers.Answer, error) {
 	began := time.Now()
-	reply, err := t.p.ai.Chat(ctx, providers.Request{Messages: prompt(now, now.Lines), Conversation: t.conversation})
+	reply, err := t.p.ai.Chat(ctx, providers.Request{
+		Prompt:       func(r providers.Room) []providers.Message { return prompt(now, now.Lines, r) },
+		Conversation: t.conversation, Pool: now.ProviderPool,
+	})
 	t.thinking += time.Since(began)
 	if err == nil && len(bubbles(reply.Text)) == 0 {
 		return reply, errEmpty

@@ -24,6 +24,7 @@ import (
 // Bounds of what a provider may send us.
 const (
 	longestAnswer = 1 << 20   // of a chat, in bytes on the wire (L29)
+	longestOther  = 8 << 20   // of a transcript or of vectors
 	longestError  = 64 << 10  // beyond it an error has said enough
 	allAnswers    = 256 << 20 // of all calls under way (L29)
 	emptyLines    = 3000      // keep-alives of a stream
@@ -32,7 +33,7 @@ const (
 var (
 	errForbidden  = errors.New("the address is not one that may be reached")
 	errRedirected = errors.New("it points to another address, which is never followed")
-	errTooLong    = errors.New("the answer is longer than 1 MiB")
+	errTooLong    = errors.New("the answer is longer than allowed")
 	errNoRoom     = errors.New("too many long answers at once")
 )
 
@@ -171,6 +172,7 @@ func contains(prefixes []netip.Prefix, ip netip.Addr) bool {
 // seen is what an attempt saw on the wire: go-openai forgets the headers of
 // failed streams and the body of strange successes.
 type seen struct {
+	most   int // bytes that an answer may have
 	status int
 	header http.Header
 	events bool   // the body is a stream of events
@@ -187,9 +189,10 @@ func (s *seen) close() {
 
 type seenKey struct{}
 
-// watch returns a context whose request is recorded in the returned seen.
-func watch(ctx context.Context) (context.Context, *seen) {
-	s := &seen{}
+// watch returns a context whose request is recorded in the returned seen, and whose
+// answer has at most that many bytes.
+func watch(ctx context.Context, most int) (context.Context, *seen) {
+	s := &seen{most: most}
 	return context.WithValue(ctx, seenKey{}, s), s
 }
 
@@ -207,7 +210,7 @@ func (t *recorder) RoundTrip(q *http.Request) (*http.Response, error) {
 	}
 	s, _ := q.Context().Value(seenKey{}).(*seen)
 	if s == nil {
-		s = &seen{}
+		s = &seen{most: longestAnswer}
 	}
 	s.status, s.header = resp.StatusCode, resp.Header
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
@@ -216,7 +219,7 @@ func (t *recorder) RoundTrip(q *http.Request) (*http.Response, error) {
 	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	s.events = kind == "text/event-stream" && resp.StatusCode < 300
-	b := &boundedBody{ReadCloser: resp.Body, left: longestAnswer, tooLong: errTooLong, all: t.bytes}
+	b := &boundedBody{ReadCloser: resp.Body, left: s.most, tooLong: errTooLong, all: t.bytes}
 	if resp.StatusCode >= 400 {
 		b.left, b.tooLong = longestError, io.EOF
 	}

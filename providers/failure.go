@@ -24,9 +24,11 @@ var (
 
 // What go-openai would take for an answer.
 var (
-	errEmpty    = errors.New("empty answer")
-	errNoAnswer = errors.New("no answer in a successful response")
-	errFiltered = errors.New("finish_reason content_filter")
+	errEmpty      = errors.New("empty answer")
+	errNoAnswer   = errors.New("no answer in a successful response")
+	errBadCall    = errors.New("a call of a tool that cannot be read")
+	errNotInShape = errors.New("an answer that is not in the wanted form")
+	errFiltered   = errors.New("finish_reason content_filter")
 )
 
 // failure is all we know about an attempt that brought no answer.
@@ -150,7 +152,7 @@ func (f *failure) nonsense() bool {
 	var syntax *json.SyntaxError
 	var shape *json.UnmarshalTypeError
 	return errors.As(f.err, &syntax) || errors.As(f.err, &shape) || errors.Is(f.err, errTooLong) ||
-		errors.Is(f.err, errEmpty) || errors.Is(f.err, errNoAnswer) || !f.begun && !f.seen.events
+		f.slip() || errors.Is(f.err, errNoAnswer) || !f.begun && !f.seen.events
 }
 
 // Signals in the words of services, all in lower case.

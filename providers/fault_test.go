@@ -178,7 +178,7 @@ func TestF12ContextLengthIsTrimmedOnceWithoutALargerWindow(t *testing.T) {
 	a := newEndpoint(t, refuses(400, tooLong), answers("Yes, tulips."))
 	r, _ := start(t, a.row("a", 2))
 	q := Request{Messages: []Message{
-		{RoleSystem, "You are a florist."}, {RoleUser, "one"}, {RoleAssistant, "two"}, {RoleUser, "three"}, {RoleAssistant, "four"}, {RoleUser, "five"},
+		{Role: RoleSystem, Text: "You are a florist."}, {Role: RoleUser, Text: "one"}, {Role: RoleAssistant, Text: "two"}, {Role: RoleUser, Text: "three"}, {Role: RoleAssistant, Text: "four"}, {Role: RoleUser, Text: "five"},
 	}}
 	got, err := r.Chat(t.Context(), q)
 	if err != nil || way(got.Attempts) != "a:context a:ok" {

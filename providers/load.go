@@ -71,11 +71,11 @@ func (s *snapshot) find(id int64) *candidate {
 	return nil
 }
 
-// candidates are the rows for one conversation: by priority, equals by
-// rendezvous, so that a chat stays with one provider while it lives. Those whose
-// window the prompt does not fit come last.
-func (s *snapshot) candidates(conversation int64, prompt int) []*candidate {
-	order := slices.Clone(s.rows)
+// candidates are the rows that can do a task for one conversation: by priority,
+// equals by rendezvous, so that a chat stays with one provider while it lives. Those
+// whose window it does not fit come later, those that lack something last.
+func candidates(rows []*candidate, work task, conversation int64) []*candidate {
+	order := slices.Clone(rows)
 	for from := 0; from < len(order); {
 		to := from + 1
 		for to < len(order) && order[to].Priority == order[from].Priority {
@@ -84,15 +84,42 @@ func (s *snapshot) candidates(conversation int64, prompt int) []*candidate {
 		rendezvous(order[from:to], conversation)
 		from = to
 	}
-	slices.SortStableFunc(order, func(a, b *candidate) int { return a.tooSmall(prompt) - b.tooSmall(prompt) })
-	return order
+	rank := make(map[*candidate]int, len(order))
+	able := order[:0]
+	for _, c := range order {
+		lacking, can := work.lacking(c)
+		if !can {
+			continue
+		}
+		rank[c] = 2 * len(lacking)
+		if prompt, completion := work.size(c); prompt+completion > c.ContextTokens {
+			rank[c]++
+		}
+		able = append(able, c)
+	}
+	slices.SortStableFunc(able, func(a, b *candidate) int { return rank[a] - rank[b] })
+	return able
 }
 
-func (c *candidate) tooSmall(prompt int) int {
-	if prompt+c.MaxOutputTokens > c.ContextTokens {
-		return 1
+// inPool are the rows of a pool; "": all.
+func (s *snapshot) inPool(pool string) []*candidate {
+	if s == nil || pool == "" {
+		return s.all()
 	}
-	return 0
+	var rows []*candidate
+	for _, c := range s.rows {
+		if slices.Contains(c.Pools, pool) {
+			rows = append(rows, c)
+		}
+	}
+	return rows
+}
+
+func (s *snapshot) all() []*candidate {
+	if s == nil {
+		return nil
+	}
+	return s.rows
 }
 
 // rendezvous orders equals by weighted highest random weight: each takes its

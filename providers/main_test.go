@@ -42,7 +42,7 @@ func begin(t testing.TB, r *Registry) {
 }
 
 var question = Request{Conversation: 7, Messages: []Message{
-	{RoleSystem, "You are a florist."}, {RoleUser, "Do you sell tulips?"},
+	{Role: RoleSystem, Text: "You are a florist."}, {Role: RoleUser, Text: "Do you sell tulips?"},
 }}
 
 // way is the classes of attempts with their providers: "a:network a:network b:ok".
@@ -56,16 +56,17 @@ func way(attempts []Attempt) string {
 
 // shelf is the database as the registry knows it, in memory.
 type shelf struct {
-	mu      sync.Mutex
-	rows    []store.Provider
-	keys    map[int64]string
-	booked  map[int64]store.Usage
-	held    map[string]store.Usage
-	paused  []int64
-	enabled []int64
-	loads   int
-	broken  error
-	lines   strings.Builder
+	mu       sync.Mutex
+	rows     []store.Provider
+	keys     map[int64]string
+	booked   map[int64]store.Usage
+	held     map[string]store.Usage
+	paused   []int64
+	enabled  []int64
+	loads    int
+	broken   error
+	attempts []store.ProviderAttempt
+	lines    strings.Builder
 }
 
 func newShelf(rows ...store.Provider) *shelf {
@@ -194,7 +195,12 @@ func (s *shelf) add(u store.Usage) {
 }
 
 func (s *shelf) SweepReservations(context.Context, time.Duration) (int, error) { return 0, nil }
-func (s *shelf) UsageToday(context.Context) ([]store.DayUsage, error)          { return nil, nil }
+func (s *shelf) NoteAttempts(_ context.Context, attempts []store.ProviderAttempt) error {
+	s.change(func(s *shelf) { s.attempts = append(s.attempts, attempts...) })
+	return nil
+}
+func (s *shelf) ForgetAttempts(context.Context) error                 { return nil }
+func (s *shelf) UsageToday(context.Context) ([]store.DayUsage, error) { return nil, nil }
 
 // books are what was booked for the provider with this id, once r has written
 // everything.

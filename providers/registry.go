@@ -37,6 +37,8 @@ type records interface {
 	BookUsage(ctx context.Context, calls []store.Usage) error
 	SweepReservations(ctx context.Context, age time.Duration) (int, error)
 	UsageToday(ctx context.Context) ([]store.DayUsage, error)
+	NoteAttempts(ctx context.Context, attempts []store.ProviderAttempt) error
+	ForgetAttempts(ctx context.Context) error
 }
 
 // Options are what a registry needs to know. Only Store is required.
@@ -59,6 +61,7 @@ type Registry struct {
 	patience  patience
 	clients   *clients
 	ledger    ledger
+	journal   journal
 
 	snapshot atomic.Pointer[snapshot] // nil before Start and after Close
 	kick     chan struct{}            // a reload is asked for
@@ -124,11 +127,43 @@ func (r *Registry) Reload() {
 // Chat asks the providers in their order until one answers. The error is an
 // *Error.
 func (r *Registry) Chat(ctx context.Context, q Request) (Answer, error) {
-	s := r.snapshot.Load()
-	if s == nil || len(s.rows) == 0 {
-		return Answer{}, &Error{cause: ErrNone}
+	work, err := newChat(q)
+	if err != nil {
+		return Answer{}, &Error{cause: err}
 	}
-	return r.newTurn(ctx, q, s).run(ctx)
+	return r.run(ctx, work, q.Conversation, q.Pool)
+}
+
+// Transcribe asks the providers that understand speech for the words of a recording.
+// The error is an *Error.
+func (r *Registry) Transcribe(ctx context.Context, q Speech) (Answer, error) {
+	return r.run(ctx, &speech{q}, q.Conversation, q.Pool)
+}
+
+// Embed asks the providers that can for the vectors of texts. The error is an
+// *Error.
+func (r *Registry) Embed(ctx context.Context, q Passages) (Answer, error) {
+	return r.run(ctx, &passages{q}, 0, q.Pool)
+}
+
+func (r *Registry) run(ctx context.Context, work task, conversation int64, pool string) (Answer, error) {
+	rows := r.snapshot.Load().inPool(pool)
+	if len(rows) == 0 && pool != "" {
+		return Answer{}, &Error{cause: fmt.Errorf("%w of the pool %q", ErrNone, pool)}
+	}
+	t := r.newTurn(ctx, work, conversation, rows)
+	if len(t.order) == 0 {
+		return Answer{}, &Error{cause: none(work, rows)}
+	}
+	return t.run(ctx)
+}
+
+// none says why nobody can be asked.
+func none(work task, rows []*candidate) error {
+	if len(rows) == 0 {
+		return ErrNone
+	}
+	return fmt.Errorf("%w that is able to do this: %s", ErrNone, work.kind())
 }
 
 // Test asks one provider, switched on or not, for a word. The error is an
@@ -142,9 +177,18 @@ func (r *Registry) Test(ctx context.Context, id int64) (Answer, error) {
 	if only.flaw != "" {
 		return Answer{}, &Error{Skipped: []string{only.flaw}}
 	}
-	q := Request{Messages: []Message{{RoleUser, "This is a test of the connection. Answer with the word: ready"}}}
-	t := r.newTurn(ctx, q, &snapshot{rows: []*candidate{only}})
-	return t.test(ctx, only)
+	return r.newTurn(ctx, trial(p), 0, []*candidate{only}).test(ctx, only)
+}
+
+// trial is the smallest task that shows whether a provider works.
+func trial(p store.Provider) task {
+	switch {
+	case p.Chats():
+		return &chat{q: Request{Messages: []Message{{Role: RoleUser, Text: "This is a test of the connection. Answer with the word: ready"}}}}
+	case p.Can(store.CanEmbed):
+		return &passages{Passages{Texts: []string{"ready"}}}
+	}
+	return &speech{Speech{Audio: silence(), Name: "silence.wav"}}
 }
 
 // watch reloads when asked or every minute, sweeps, and looks at the day (L14).
@@ -164,7 +208,7 @@ func (r *Registry) watch(ctx context.Context) {
 			err = errors.Join(r.load(ctx), r.sweep(ctx))
 		case <-tick.C:
 			r.lookAtDay(ctx)
-			err = errors.Join(r.load(ctx), r.sweep(ctx))
+			err = errors.Join(r.load(ctx), r.sweep(ctx), r.store.ForgetAttempts(ctx))
 		}
 		if err != nil && ctx.Err() == nil {
 			r.log.WarnContext(ctx, "AI providers not refreshed, the last ones stay", slog.Any("error", err))
@@ -214,6 +258,7 @@ func (r *Registry) write(ctx context.Context) {
 			r.do(ctx, c)
 		case <-tick.C:
 			r.do(ctx, r.book)
+			r.do(ctx, r.writeJournal)
 		}
 	}
 }
@@ -250,7 +295,7 @@ func (r *Registry) close(ctx context.Context) error {
 	}
 	r.snapshot.Store(nil)
 	r.finishChores(ctx)
-	err := r.book(ctx)
+	err := errors.Join(r.book(ctx), r.writeJournal(ctx))
 	r.clients.close()
 	r.log.InfoContext(ctx, "AI service shutdown complete")
 	r.log.InfoContext(ctx, "AI service stopped")

@@ -250,7 +250,9 @@ func TestEqualsShareChatsByWeightAndKeepThem(t *testing.T) {
 	t.Parallel()
 	rows := []store.Provider{{Name: "a", Weight: 1}, {Name: "b", Weight: 3}, {Name: "low", Priority: -1}}
 	r, s := start(t, rows...)
-	first := func(conversation int64) string { return r.snapshot.Load().candidates(conversation, 10)[0].Name }
+	first := func(conversation int64) string {
+		return candidates(r.snapshot.Load().rows, &chat{q: question}, conversation)[0].Name
+	}
 	by, was := map[string]int{}, map[int64]string{}
 	for conversation := range int64(4000) {
 		was[conversation] = first(conversation)

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -20,14 +21,30 @@ const (
 	longestRepeat = 3 * time.Second  // Retry-After of a fault that is waited for
 )
 
-// turn is one Chat under way: whom to ask next and what came of it so far.
+// task is what a turn is about: how one candidate is asked, and what it must have.
+type task interface {
+	// kind names it in the log of attempts.
+	kind() string
+	// lacking are the capabilities that a candidate would have to do without, and
+	// whether it can be asked all the same.
+	lacking(c *candidate) (names []string, able bool)
+	// size is the most that a call is likely to take, in tokens.
+	size(c *candidate) (prompt, completion int)
+	// shorten makes the task fit a window smaller than this; false: it cannot.
+	shorten(window int) bool
+	// ask makes one call.
+	ask(ctx context.Context, r *Registry, c *candidate, limit time.Duration) (reply, *failure)
+}
+
+// turn is one task under way: whom to ask next and what came of it so far.
 type turn struct {
-	registry *Registry
-	q        Request
-	order    []*candidate
-	prompt   int // estimated tokens
-	began    time.Time
-	deadline time.Time
+	registry     *Registry
+	task         task
+	conversation int64
+	id           int64 // of the turn, in the log of attempts
+	order        []*candidate
+	began        time.Time
+	deadline     time.Time
 
 	attempts []Attempt
 	tries    map[int64]int
@@ -39,20 +56,20 @@ type turn struct {
 	only     func(*candidate) bool   // which of them
 	window   int                     // the largest that was too small
 	over     bool
+	testing  bool // somebody tries a provider
 }
 
-func (r *Registry) newTurn(ctx context.Context, q Request, s *snapshot) *turn {
+func (r *Registry) newTurn(ctx context.Context, work task, conversation int64, rows []*candidate) *turn {
 	now := time.Now()
 	t := &turn{
-		registry: r, q: q, began: now, deadline: now.Add(turnBudget), others: mostAttempts,
-		prompt: promptTokens(q.Messages),
-		tries:  map[int64]int{}, again: map[int64]time.Duration{}, skipped: map[int64]string{}, at: map[int64]time.Time{},
+		registry: r, task: work, conversation: conversation, id: rand.Int64(), began: now, deadline: now.Add(turnBudget), others: mostAttempts,
+		tries: map[int64]int{}, again: map[int64]time.Duration{}, skipped: map[int64]string{}, at: map[int64]time.Time{},
 		only: func(*candidate) bool { return true },
 	}
 	if end, ok := ctx.Deadline(); ok && end.Before(t.deadline) {
 		t.deadline = end
 	}
-	t.order = s.candidates(q.Conversation, t.prompt)
+	t.order = candidates(rows, work, conversation)
 	for _, c := range t.order {
 		switch {
 		case c.flaw != "":
@@ -81,7 +98,7 @@ func (t *turn) run(ctx context.Context) (Answer, error) {
 			t.registry.praise(c, t.last().Took)
 			return t.answer(c, got), nil
 		}
-		t.registry.blame(ctx, c, f, t.last(), t.q.Conversation)
+		t.registry.blame(ctx, c, f, t.last(), t.conversation)
 		t.learn(c, f)
 	}
 }
@@ -192,6 +209,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // test makes one attempt and says what a person can do about a failure. It
 // changes nothing but the books, and ends an automatic pause when all is well.
 func (t *turn) test(ctx context.Context, c *candidate) (Answer, error) {
+	t.testing = true
 	got, f := t.try(ctx, c, &place{registry: t.registry, give: func() {}})
 	if f == nil {
 		t.registry.praise(c, t.last().Took)
@@ -209,15 +227,20 @@ func (t *turn) test(ctx context.Context, c *candidate) (Answer, error) {
 func (t *turn) try(ctx context.Context, c *candidate, place *place) (reply, *failure) {
 	began := time.Now()
 	t.at[c.ID] = began
-	got, f := t.registry.ask(ctx, c, c.request(t.messages(c), t.maxTokens(c)), t.limit(c, began))
-	a := Attempt{Provider: c.Name, Model: c.Model, Class: ClassOK, Took: time.Since(began)}
+	prompt, _ := t.task.size(c)
+	got, f := t.task.ask(ctx, t.registry, c, t.limit(c, began))
+	a := Attempt{Provider: c.Name, Model: c.Model, Class: ClassOK, Took: time.Since(began), provider: c.ID, began: began}
 	if f != nil {
 		a.Class, a.Err = f.class, f.sentence(c.Name)
 	}
-	spent := c.spent(got, f, t.prompt)
-	a.PromptTokens, a.CompletionTokens = int(spent.PromptTokens), int(spent.CompletionTokens)
+	if !got.firstAt.IsZero() {
+		a.First = got.firstAt.Sub(began)
+	}
+	spent := c.spent(got, f, prompt)
+	a.PromptTokens, a.CompletionTokens, a.Cost = int(spent.PromptTokens), int(spent.CompletionTokens), spent.Cost
 	place.settle(ctx, spent)
 	t.attempts = append(t.attempts, a)
+	t.note(a)
 	return got, f
 }
 
@@ -273,15 +296,18 @@ func (t *turn) secondChance(c *candidate, f *failure) {
 			t.repeat = c
 		}
 	case ClassMalformed:
-		if f.empty() {
+		if f.slip() {
 			t.again[c.ID], t.repeat = 0, c
 		}
 	case ClassUnsupported:
 		if c.state.leaveOut(refusedParameter(f.wrong.words)) {
-			t.again[c.ID], t.repeat = 0, c
+			t.againAfterOthers(c)
 		}
 	case ClassContext: // a larger window first, else this one with less
 		t.window = max(t.window, c.ContextTokens)
+		if !t.task.shorten(t.window) {
+			return
+		}
 		t.again[c.ID] = 0
 		if larger := t.untried(time.Now()); larger == nil || larger.ContextTokens <= t.window {
 			t.repeat = c
@@ -289,37 +315,25 @@ func (t *turn) secondChance(c *candidate, f *failure) {
 	}
 }
 
-// messages is the conversation as row gets it: without its older half where
-// the whole was too long for a window like this.
-func (t *turn) messages(c *candidate) []Message {
-	if c.ContextTokens > t.window {
-		return t.q.Messages
-	}
-	var head, lines []Message
-	for _, m := range t.q.Messages {
-		if m.Role == RoleSystem {
-			head = append(head, m)
-		} else {
-			lines = append(lines, m)
+// againAfterOthers asks row once more without what it does not know: at once, unless
+// somebody else can do without leaving anything out.
+func (t *turn) againAfterOthers(c *candidate) {
+	t.again[c.ID] = 0
+	other := t.untried(time.Now())
+	if other != nil {
+		mine, _ := t.task.lacking(c)
+		theirs, _ := t.task.lacking(other)
+		if len(theirs) < len(mine) {
+			return
 		}
 	}
-	lines = lines[len(lines)/2:]
-	for len(lines) > 1 && lines[0].Role == RoleAssistant {
-		lines = lines[1:] // many services want the customer to begin
-	}
-	return append(head, lines...)
-}
-
-func (t *turn) maxTokens(c *candidate) int {
-	if t.q.MaxTokens > 0 {
-		return min(t.q.MaxTokens, c.MaxOutputTokens)
-	}
-	return c.MaxOutputTokens
+	t.repeat = c
 }
 
 // estimate is the most that a call of row is likely to take.
 func (t *turn) estimate(c *candidate) store.Usage {
-	return c.price(int64(t.prompt), int64(t.maxTokens(c)))
+	prompt, completion := t.task.size(c)
+	return c.price(int64(prompt), int64(completion))
 }
 
 func (t *turn) skip(c *candidate, why string) {
@@ -328,17 +342,21 @@ func (t *turn) skip(c *candidate, why string) {
 
 func (t *turn) answer(c *candidate, got reply) Answer {
 	last := t.last()
+	lacking, _ := t.task.lacking(c)
 	return Answer{
-		Text: got.text, Provider: c.Name, Model: c.Model, Attempts: t.attempts, Demo: c.Demo,
+		Text: got.text, Calls: got.calls, Vectors: got.vectors, Lacking: lacking, Provider: c.Name, Model: c.Model, Attempts: t.attempts, Demo: c.Demo,
 		PromptTokens: last.PromptTokens, CompletionTokens: last.CompletionTokens,
-		Cost: c.price(int64(last.PromptTokens), int64(last.CompletionTokens)).Cost,
+		Cost: last.Cost,
 		Took: time.Since(t.began),
 	}
 }
 
 // failed is the error of a turn that nobody could answer.
 func (t *turn) failed(ctx context.Context) *Error {
-	e := &Error{Attempts: t.attempts, cause: ctx.Err(), Temporary: ctx.Err() != nil}
+	e := &Error{Attempts: t.attempts, Temporary: over(ctx)}
+	if over(ctx) {
+		e.cause = cmp.Or(ctx.Err(), context.DeadlineExceeded)
+	}
 	now := time.Now()
 	for _, a := range t.attempts {
 		e.Temporary = e.Temporary || rules[a.Class].later

@@ -62,6 +62,7 @@ type Account struct {
 	Presence     bool
 	Fallback     string
 	FallbackText string
+	ProviderPool string // only AI providers of this pool answer; "": all
 	CreatedAt    time.Time
 
 	ProgressAt      *time.Time // WhatsApp's last sign of life
@@ -86,7 +87,7 @@ func (a Account) Debounce() time.Duration { return time.Duration(a.DebounceMs) *
 // accountColumns read an account. One that is meant to be connected but that no
 // process holds says so, whatever its last process wrote.
 const accountColumns = `id, kind, name, wanted, jid, phone, lid, status_since, paused, persona,
-	debounce_ms, presence, fallback, fallback_text, created_at, progress_at, restriction, restricted_until, proxy, proxy_hint, call_text,
+	debounce_ms, presence, fallback, fallback_text, provider_pool, created_at, progress_at, restriction, restricted_until, proxy, proxy_hint, call_text,
 	pace_account, pace_recipient, new_chats_per_day, paired_at,
 	case when ` + orphaned + ` then 'reconnecting' else status end as status,
 	case when ` + orphaned + ` then 'Waiting for a place: no process holds this account at the moment' else status_cause end as status_cause`
@@ -167,6 +168,7 @@ type AccountChange struct {
 	Fallback     *string
 	FallbackText *string
 	CallText     *string
+	ProviderPool *string
 
 	PaceAccount    *int
 	PaceRecipient  *int
@@ -185,13 +187,14 @@ func (s *Store) ChangeAccount(ctx context.Context, id int64, c AccountChange) (A
 		  fallback = coalesce(@fallback, fallback),
 		  fallback_text = coalesce(@text, fallback_text),
 		  call_text = coalesce(@call, call_text),
+		  provider_pool = coalesce(@pool, provider_pool),
 		  pace_account = coalesce(@pace_account, pace_account),
 		  pace_recipient = coalesce(@pace_recipient, pace_recipient),
 		  new_chats_per_day = nullif(coalesce(@new_chats, new_chats_per_day), -1)
 		where id = @id
 		returning `+accountColumns, pgx.NamedArgs{
 		"id": id, "name": c.Name, "paused": c.Paused, "persona": c.Persona, "debounce": c.DebounceMs,
-		"presence": c.Presence, "fallback": c.Fallback, "text": c.FallbackText, "call": c.CallText,
+		"presence": c.Presence, "fallback": c.Fallback, "text": c.FallbackText, "call": c.CallText, "pool": c.ProviderPool,
 		"pace_account": c.PaceAccount, "pace_recipient": c.PaceRecipient, "new_chats": c.NewChatsPerDay,
 	})
 }

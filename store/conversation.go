@@ -249,6 +249,7 @@ type Turn struct {
 	Presence       bool
 	Fallback       string
 	FallbackText   string
+	ProviderPool   string
 	ContactName    string
 	Chat           string
 	Now            time.Time
@@ -289,7 +290,7 @@ const turn = `
 	select c.id as conversation_id, c.account_id, c.state, c.last_seq, c.answered_seq, c.attempts, c.chat,
 	  greatest(coalesce(c.due_at, clock()) - clock(), interval '0') as due_in,
 	  clock() - coalesce(w.newest, clock()) as newest_age, w.readable, w.unread,
-	  a.paused as account_paused, a.persona, a.presence, a.fallback, a.fallback_text,
+	  a.paused as account_paused, a.persona, a.presence, a.fallback, a.fallback_text, a.provider_pool,
 	  p.name as contact_name, clock() as now
 	from conversation c
 	join account a on a.id = c.account_id

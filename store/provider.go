@@ -61,14 +61,15 @@ type Provider struct {
 	ContextTokens      int
 	MaxOutputTokens    int
 	Temperature        *float32
-	ParamStyle         string // ParamsClassic or ParamsReasoning
-	AnswerFiltered     bool   // may answer what another provider's filter refused
-	RequestLimit       *int64 // a day
-	TokenLimit         *int64 // a day
-	CostLimit          *int64 // a day, in micros
-	InputPrice         *int64 // micros for a million tokens
-	OutputPrice        *int64 // micros for a million tokens
-	ResetTZ            string `db:"reset_tz"` // where a day begins
+	ParamStyle         string   // ParamsClassic or ParamsReasoning
+	Pools              []string // that it is in; accounts may ask one pool only
+	AnswerFiltered     bool     // may answer what another provider's filter refused
+	RequestLimit       *int64   // a day
+	TokenLimit         *int64   // a day
+	CostLimit          *int64   // a day, in micros
+	InputPrice         *int64   // micros for a million tokens
+	OutputPrice        *int64   // micros for a million tokens
+	ResetTZ            string   `db:"reset_tz"` // where a day begins
 	RequestsPerMinute  *int
 	Concurrency        *int
 	AutoDisabledUntil  *time.Time // written by code only
@@ -85,13 +86,24 @@ func (p Provider) Timeout() time.Duration { return time.Duration(p.TimeoutMs) * 
 // Can says whether the provider has a capability.
 func (p Provider) Can(what string) bool { return slices.Contains(p.Capabilities, what) }
 
+// Chats says whether the provider answers in chats: all do but those that only
+// transcribe or embed.
+func (p Provider) Chats() bool {
+	for _, c := range p.Capabilities {
+		if c != CanTranscribe && c != CanEmbed {
+			return true
+		}
+	}
+	return len(p.Capabilities) == 0
+}
+
 // Limited says whether calls must be reserved before they are made.
 func (p Provider) Limited() bool {
 	return p.RequestLimit != nil || p.TokenLimit != nil || p.CostLimit != nil
 }
 
 const providerColumns = `id, name, base_url, model, api_key, key_hint, priority, weight, is_active, demo, timeout_ms,
-	capabilities, context_tokens, max_output_tokens, temperature, param_style, answer_filtered,
+	capabilities, context_tokens, max_output_tokens, temperature, param_style, answer_filtered, pools,
 	request_limit, token_limit, cost_limit, input_price, output_price, reset_tz, requests_per_minute, concurrency,
 	auto_disabled_until, auto_disabled_reason, auto_disabled_times,
 	greatest(interval '0', coalesce(auto_disabled_until - clock(), interval '0')) as disabled_for, created_at, updated_at`
@@ -138,10 +150,10 @@ func (s *Store) AddProvider(ctx context.Context, p Provider) (Provider, error) {
 	}
 	added, err := one[Provider](ctx, s.pool, `
 		insert into provider (name, base_url, model, priority, weight, is_active, timeout_ms, capabilities, context_tokens,
-		  max_output_tokens, temperature, param_style, answer_filtered, request_limit, token_limit, cost_limit,
+		  max_output_tokens, temperature, param_style, answer_filtered, pools, request_limit, token_limit, cost_limit,
 		  input_price, output_price, reset_tz, requests_per_minute, concurrency)
 		values (@name, @base_url, @model, @priority, @weight, @active, @timeout, @capabilities, @context_tokens,
-		  @max_output, @temperature, @param_style, @answer_filtered, @request_limit, @token_limit, @cost_limit,
+		  @max_output, @temperature, @param_style, @answer_filtered, @pools, @request_limit, @token_limit, @cost_limit,
 		  @input_price, @output_price, @reset_tz, @per_minute, @concurrency)
 		returning `+providerColumns, p.args())
 	return added, providerError(err)
@@ -180,7 +192,7 @@ func saveProvider(ctx context.Context, tx pgx.Tx, p Provider) (Provider, error) 
 		  name = @name, base_url = @base_url, model = @model, priority = @priority, weight = @weight, is_active = @active,
 		  timeout_ms = @timeout, capabilities = @capabilities, context_tokens = @context_tokens,
 		  max_output_tokens = @max_output, temperature = @temperature, param_style = @param_style,
-		  answer_filtered = @answer_filtered, request_limit = @request_limit, token_limit = @token_limit,
+		  answer_filtered = @answer_filtered, pools = @pools, request_limit = @request_limit, token_limit = @token_limit,
 		  cost_limit = @cost_limit, input_price = @input_price, output_price = @output_price, reset_tz = @reset_tz,
 		  requests_per_minute = @per_minute, concurrency = @concurrency,
 		  auto_disabled_until = case when fresh.start then null else auto_disabled_until end,
@@ -305,6 +317,10 @@ func (p *Provider) fill() {
 	p.MaxOutputTokens = orDefault(p.MaxOutputTokens, 1024)
 	p.ParamStyle = orDefault(p.ParamStyle, ParamsClassic)
 	p.ResetTZ = orDefault(p.ResetTZ, "UTC")
+	p.Pools = slices.DeleteFunc(slices.Clone(p.Pools), func(pool string) bool { return strings.TrimSpace(pool) == "" })
+	if p.Pools == nil {
+		p.Pools = []string{}
+	}
 	if p.Capabilities == nil {
 		p.Capabilities = []string{CanStream, CanTools}
 	}
@@ -321,7 +337,7 @@ func orDefault[T comparable](value, fallback T) T {
 func (p *Provider) args() pgx.NamedArgs {
 	return pgx.NamedArgs{
 		"id": p.ID, "name": p.Name, "base_url": p.BaseURL, "model": p.Model, "priority": p.Priority, "weight": p.Weight,
-		"active": p.Active, "timeout": p.TimeoutMs, "capabilities": p.Capabilities, "context_tokens": p.ContextTokens,
+		"active": p.Active, "timeout": p.TimeoutMs, "capabilities": p.Capabilities, "pools": p.Pools, "context_tokens": p.ContextTokens,
 		"max_output": p.MaxOutputTokens, "temperature": p.Temperature, "param_style": p.ParamStyle,
 		"answer_filtered": p.AnswerFiltered, "request_limit": p.RequestLimit, "token_limit": p.TokenLimit,
 		"cost_limit": p.CostLimit, "input_price": p.InputPrice, "output_price": p.OutputPrice, "reset_tz": p.ResetTZ,

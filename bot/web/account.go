@@ -33,6 +33,7 @@ type Account struct {
 	RestrictedUntil *time.Time `json:"restricted_until,omitempty"`
 	Proxy           string     `json:"proxy,omitempty" doc:"The way to WhatsApp, without its password"`
 	CallText        string     `json:"call_text" doc:"Calls are rejected and answered with this text; empty: they ring"`
+	ProviderPool    string     `json:"provider_pool,omitempty" doc:"Only AI providers of this pool answer; empty: all"`
 
 	PaceAccount    int        `json:"pace_account" doc:"Most messages a minute; 0: no limit"`
 	PaceRecipient  int        `json:"pace_recipient" doc:"Most messages a minute to one person; 0: no limit"`
@@ -45,7 +46,7 @@ func accountOf(a store.Account) Account {
 		ID: a.ID, Kind: a.Kind, Name: a.Name, Status: string(a.Status), Cause: a.StatusCause, NextStep: nextStep(a), Since: a.StatusSince,
 		Phone: value(a.Phone), LID: value(a.LID), Paused: a.Paused, Persona: a.Persona, DebounceMs: a.DebounceMs, Presence: a.Presence,
 		Fallback: a.Fallback, FallbackText: a.FallbackText, CreatedAt: a.CreatedAt, ProgressAt: a.ProgressAt,
-		Restriction: string(a.Restriction), RestrictedUntil: a.RestrictedUntil, Proxy: a.ProxyHint, CallText: a.CallText,
+		Restriction: string(a.Restriction), RestrictedUntil: a.RestrictedUntil, Proxy: a.ProxyHint, CallText: a.CallText, ProviderPool: a.ProviderPool,
 		PaceAccount: a.PaceAccount, PaceRecipient: a.PaceRecipient, NewChatsPerDay: a.NewChatsPerDay, PairedAt: a.PairedAt,
 	}
 }
@@ -125,6 +126,7 @@ type changedAccount struct {
 		Fallback     *string `json:"fallback,omitempty" enum:"silent,text,later,handoff"`
 		FallbackText *string `json:"fallback_text,omitempty" maxLength:"2000"`
 		CallText     *string `json:"call_text,omitempty" maxLength:"1000" doc:"Calls are rejected and answered with this text; empty: they ring"`
+		ProviderPool *string `json:"provider_pool,omitempty" maxLength:"100" doc:"Only AI providers of this pool answer; empty: all"`
 
 		PaceAccount    *int `json:"pace_account,omitempty" minimum:"0" maximum:"600" doc:"Most messages a minute; 0: no limit"`
 		PaceRecipient  *int `json:"pace_recipient,omitempty" minimum:"0" maximum:"100" doc:"Most messages a minute to one person; 0: no limit"`

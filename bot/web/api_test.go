@@ -219,11 +219,29 @@ func TestPagesGoOnBeyondTheFirstTwoThousandMillion(t *testing.T) {
 	h := newHouse(t)
 	account := h.paired("12025550111")
 	for _, path := range []string{
-		"/api/v1/conversations?", "/api/v1/contacts?", "/api/v1/alerts?", "/api/v1/audit?", fmt.Sprintf("/api/v1/accounts/%d/history?", account),
+		"/api/v1/conversations?", "/api/v1/contacts?", "/api/v1/alerts?", "/api/v1/audit?", "/api/v1/attempts?", fmt.Sprintf("/api/v1/accounts/%d/history?", account),
 	} {
 		if got := h.admin(http.MethodGet, path+"after=3000000000", ""); got.status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, got.status, got.body)
 		}
+	}
+}
+
+func TestAttemptsAreReadWithWhatWentWrong(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	must(t, h.store.NoteAttempts(t.Context(), []store.ProviderAttempt{
+		{At: time.Now(), TurnID: 71, Kind: "chat", ProviderID: 3, Provider: "first", Model: "m", Class: "credential", Error: "first refused the API key", Took: 40 * time.Millisecond},
+		{At: time.Now(), TurnID: 71, Kind: "chat", ProviderID: 4, Provider: "second", Model: "m", Class: "ok", Took: time.Second, First: new(200 * time.Millisecond), Cost: new(int64(12))},
+	}))
+	var all, one struct{ Items []web.ProviderAttempt }
+	must(t, json.Unmarshal([]byte(h.admin(http.MethodGet, "/api/v1/attempts", "").body), &all))
+	must(t, json.Unmarshal([]byte(h.admin(http.MethodGet, "/api/v1/attempts?provider=3", "").body), &one))
+	if len(all.Items) != 2 || all.Items[0].TurnID != all.Items[1].TurnID || *all.Items[0].FirstMs != 200 || *all.Items[0].Cost != 12 {
+		t.Errorf("all attempts: %+v", all.Items)
+	}
+	if len(one.Items) != 1 || one.Items[0].Error != "first refused the API key" || one.Items[0].TookMs != 40 {
+		t.Errorf("those of one: %+v", one.Items)
 	}
 }
 

@@ -227,7 +227,7 @@ func (s *Server) historyPage(w http.ResponseWriter, r *http.Request) error {
 
 // accountDraft is an account's form as somebody typed it.
 type accountDraft struct {
-	Name, Persona, Fallback, FallbackText, CallText        string
+	Name, Persona, Fallback, FallbackText, CallText, Pool  string
 	DebounceMs, PaceAccount, PaceRecipient, NewChatsPerDay string
 	Presence, Paused                                       bool
 	Proxy, ProxyHint                                       string
@@ -236,7 +236,7 @@ type accountDraft struct {
 
 func draftOf(a store.Account) accountDraft {
 	f := accountDraft{
-		Name: a.Name, Persona: a.Persona, Fallback: a.Fallback, FallbackText: a.FallbackText, CallText: a.CallText,
+		Name: a.Name, Persona: a.Persona, Fallback: a.Fallback, FallbackText: a.FallbackText, CallText: a.CallText, Pool: a.ProviderPool,
 		DebounceMs: strconv.Itoa(a.DebounceMs), PaceAccount: strconv.Itoa(a.PaceAccount), PaceRecipient: strconv.Itoa(a.PaceRecipient),
 		Presence: a.Presence, Paused: a.Paused, ProxyHint: a.ProxyHint,
 	}
@@ -249,7 +249,7 @@ func draftOf(a store.Account) accountDraft {
 func readDraft(r *http.Request) accountDraft {
 	return accountDraft{
 		Name: strings.TrimSpace(r.FormValue("name")), Persona: r.FormValue("persona"),
-		Fallback: r.FormValue("fallback"), FallbackText: r.FormValue("fallback_text"), CallText: r.FormValue("call_text"),
+		Fallback: r.FormValue("fallback"), FallbackText: r.FormValue("fallback_text"), CallText: r.FormValue("call_text"), Pool: strings.TrimSpace(r.FormValue("provider_pool")),
 		DebounceMs: r.FormValue("debounce_ms"), PaceAccount: r.FormValue("pace_account"), PaceRecipient: r.FormValue("pace_recipient"),
 		NewChatsPerDay: r.FormValue("new_chats_per_day"), Presence: r.FormValue("presence") != "", Paused: r.FormValue("paused") != "",
 		Proxy: strings.TrimSpace(r.FormValue("proxy")), Direct: r.FormValue("no_proxy") != "",
@@ -278,7 +278,7 @@ func (f accountDraft) change() (c store.AccountChange, wrong string) {
 		}
 	}
 	return store.AccountChange{
-		Name: &f.Name, Persona: &f.Persona, DebounceMs: &wait, Fallback: &f.Fallback, FallbackText: &f.FallbackText, CallText: &f.CallText,
+		Name: &f.Name, Persona: &f.Persona, DebounceMs: &wait, Fallback: &f.Fallback, FallbackText: &f.FallbackText, CallText: &f.CallText, ProviderPool: &f.Pool,
 		Presence: &f.Presence, Paused: &f.Paused, PaceAccount: &all, PaceRecipient: &each, NewChatsPerDay: &begin,
 	}, ""
 }

@@ -31,7 +31,8 @@ type ProviderInput struct {
 	Weight            *int      `json:"weight,omitempty" minimum:"0" maximum:"1000" doc:"Share of the chats among equals"`
 	Active            *bool     `json:"active,omitempty"`
 	TimeoutMs         *int      `json:"timeout_ms,omitempty" minimum:"1000" maximum:"110000"`
-	Capabilities      *[]string `json:"capabilities,omitempty" doc:"streaming, tools"`
+	Capabilities      *[]string `json:"capabilities,omitempty" doc:"streaming, tools, vision, json_schema; transcription and embeddings alone: not asked in chats"`
+	Pools             *[]string `json:"pools,omitempty" doc:"Accounts may ask the providers of one pool only"`
 	ContextTokens     *int      `json:"context_tokens,omitempty"`
 	MaxOutputTokens   *int      `json:"max_output_tokens,omitempty"`
 	Temperature       *float32  `json:"temperature,omitempty"`
@@ -52,7 +53,7 @@ func providerOf(p store.Provider) Provider {
 		CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 		ProviderInput: ProviderInput{
 			Name: &p.Name, BaseURL: &p.BaseURL, Model: &p.Model, Priority: &p.Priority, Weight: &p.Weight, Active: &p.Active,
-			TimeoutMs: &p.TimeoutMs, Capabilities: &p.Capabilities, ContextTokens: &p.ContextTokens, MaxOutputTokens: &p.MaxOutputTokens,
+			TimeoutMs: &p.TimeoutMs, Capabilities: &p.Capabilities, Pools: &p.Pools, ContextTokens: &p.ContextTokens, MaxOutputTokens: &p.MaxOutputTokens,
 			Temperature: p.Temperature, ParamStyle: &p.ParamStyle, RequestLimit: p.RequestLimit, TokenLimit: p.TokenLimit,
 			CostLimit: p.CostLimit, InputPrice: p.InputPrice, OutputPrice: p.OutputPrice, ResetTZ: &p.ResetTZ,
 			RequestsPerMinute: p.RequestsPerMinute, Concurrency: p.Concurrency,
@@ -77,6 +78,7 @@ func (in ProviderInput) apply(p *store.Provider) {
 	set(&p.Active, in.Active)
 	set(&p.TimeoutMs, in.TimeoutMs)
 	set(&p.Capabilities, in.Capabilities)
+	set(&p.Pools, in.Pools)
 	set(&p.ContextTokens, in.ContextTokens)
 	set(&p.MaxOutputTokens, in.MaxOutputTokens)
 	set(&p.ParamStyle, in.ParamStyle)

@@ -87,6 +87,7 @@ func (s *Server) operations(api huma.API) {
 	route(d, store.RoleAdmin, http.MethodDelete, "/providers/{id}", "Remove an AI provider", s.removeProvider)
 	route(d, store.RoleAdmin, http.MethodPost, "/providers/{id}/test", "Ask an AI provider for a word", s.testProvider)
 	route(d, store.RoleViewer, http.MethodGet, "/providers/{id}/usage", "Read an AI provider's daily usage", s.providerUsage)
+	route(d, store.RoleViewer, http.MethodGet, "/attempts", "List calls of AI providers, the newest first", s.listAttempts)
 }
 
 // pages are the routes of the console.

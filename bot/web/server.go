@@ -70,6 +70,7 @@ type records interface {
 	DeleteProvider(ctx context.Context, id int64) error
 	SetProviderKey(ctx context.Context, id int64, key string) error
 	UsageHistory(ctx context.Context, provider int64, days int) ([]store.DayUsage, error)
+	Attempts(ctx context.Context, f store.AttemptFilter, p store.Page) ([]store.ProviderAttempt, error)
 
 	Bearer(ctx context.Context, secret string) (store.Bearer, error)
 	UseSignInLink(ctx context.Context, secret string) (store.Role, error)

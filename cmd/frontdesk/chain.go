@@ -15,7 +15,7 @@ type chain struct {
 	parts []part
 }
 
-// part is one thing that runs and the share of the stop's time it may take.
+// part is one thing that runs and the share of the stop's time that is kept for it.
 type part struct {
 	name   string
 	budget time.Duration
@@ -27,15 +27,20 @@ func (c *chain) add(name string, budget time.Duration, stop func(context.Context
 	c.parts = append(c.parts, part{name, budget, stop})
 }
 
-// Stop stops every part within the limit in all. A part that takes longer than
-// its budget is named and passed over; its end is waited for with what is left.
+// Stop stops every part within the limit in all. A part may take its budget, and
+// what nobody else needs; one that takes longer is named and passed over.
 func (c *chain) Stop(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	end, later := time.Now().Add(limit), time.Duration(0)
+	for _, p := range c.parts {
+		later += p.budget
+	}
 	var late []string
 	for i := len(c.parts) - 1; i >= 0; i-- {
 		p := c.parts[i]
-		if !c.stopPart(ctx, p) {
+		later -= p.budget
+		if !c.stopPart(ctx, p, max(p.budget, time.Until(end)-later)) {
 			late = append(late, p.name)
 		}
 	}
@@ -46,9 +51,9 @@ func (c *chain) Stop(limit time.Duration) error {
 	return nil
 }
 
-// stopPart says whether p ended in its time.
-func (c *chain) stopPart(ctx context.Context, p part) bool {
-	ctx, cancel := context.WithTimeout(ctx, p.budget)
+// stopPart says whether p ended within the limit.
+func (c *chain) stopPart(ctx context.Context, p part, limit time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- p.stop(ctx) }()

@@ -33,7 +33,7 @@ func TestStopGoesBackwardsAndPassesOverWhatHangs(t *testing.T) {
 		add("doors", 100*time.Millisecond)
 		began := time.Now()
 		err := c.Stop(10 * time.Second)
-		if took := time.Since(began); took != 1100*time.Millisecond {
+		if took := time.Since(began); took != 9*time.Second { // all but the second that is kept for the database
 			t.Errorf("the stop took %v", took)
 		}
 		if err == nil || !strings.Contains(err.Error(), "not stopped in time: turns") || !slices.Equal(stopped, []string{"doors", "database"}) {
