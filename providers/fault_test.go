@@ -89,7 +89,7 @@ func TestF06SilenceFailsOver(t *testing.T) {
 	t.Parallel()
 	a := newEndpoint(t, hangs)
 	b := newEndpoint(t, answers("Yes, tulips."))
-	r, _ := start(t, a.row("a", 2), b.row("b", 1))
+	r, _ := startImpatient(t, a.row("a", 2), b.row("b", 1))
 	wantAnswer(t, r, "b", "a:first_byte b:ok")
 }
 
@@ -100,7 +100,7 @@ func TestF07SlowFirstTokenFailsOver(t *testing.T) {
 		hangs(w, r)
 	})
 	b := newEndpoint(t, answers("Yes, tulips."))
-	r, _ := start(t, a.row("a", 2), b.row("b", 1))
+	r, _ := startImpatient(t, a.row("a", 2), b.row("b", 1))
 	wantAnswer(t, r, "b", "a:first_byte b:ok")
 }
 
@@ -122,7 +122,7 @@ func TestF09StallFailsOver(t *testing.T) {
 		hangs(w, r)
 	})
 	b := newEndpoint(t, answers("Yes, tulips."))
-	r, _ := start(t, a.row("a", 2), b.row("b", 1))
+	r, _ := startImpatient(t, a.row("a", 2), b.row("b", 1))
 	wantAnswer(t, r, "b", "a:stall b:ok")
 }
 
@@ -155,7 +155,7 @@ func TestF11WholeAnswerIsNotKeptWaitingForItsUsage(t *testing.T) {
 		chunk(streams(w), "Yes, tulips.", "stop")
 		hangs(w, r)
 	})
-	r, _ := start(t, a.row("a", 2))
+	r, _ := startImpatient(t, a.row("a", 2))
 	wantAnswer(t, r, "a", "a:ok")
 }
 
@@ -389,7 +389,7 @@ func TestF27EndlessKeepAlivesAreSilence(t *testing.T) {
 		}
 	})
 	b := newEndpoint(t, answers("Yes, tulips."))
-	r, _ := start(t, a.row("a", 2), b.row("b", 1))
+	r, _ := startImpatient(t, a.row("a", 2), b.row("b", 1))
 	wantAnswer(t, r, "b", "a:first_byte b:ok")
 }
 

@@ -18,13 +18,23 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start runs a registry over rows, with short patience and a loopback that it
-// may reach.
+// start runs a registry over rows, with a loopback that it may reach.
 func start(t testing.TB, rows ...store.Provider) (*Registry, *shelf) {
+	t.Helper()
+	return startWith(t, usualPatience, rows...)
+}
+
+// startImpatient is start for tests that wait for a silence.
+func startImpatient(t testing.TB, rows ...store.Provider) (*Registry, *shelf) {
+	t.Helper()
+	return startWith(t, patience{first: time.Second, reasoning: time.Second, stall: time.Second, usage: 200 * time.Millisecond}, rows...)
+}
+
+func startWith(t testing.TB, p patience, rows ...store.Provider) (*Registry, *shelf) {
 	t.Helper()
 	s := newShelf(rows...)
 	r := New(Options{Store: s, Log: s.logger(), Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
-	r.patience = patience{first: 500 * time.Millisecond, reasoning: time.Second, stall: 500 * time.Millisecond, usage: 200 * time.Millisecond}
+	r.patience = p
 	begin(t, r)
 	return r, s
 }

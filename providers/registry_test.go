@@ -84,25 +84,6 @@ func TestExactlyFiftyWarnToo(t *testing.T) {
 	}
 }
 
-func TestChangedRowIsInUseWithinASecond(t *testing.T) {
-	t.Parallel()
-	a, b := newEndpoint(t, answers("Yes, tulips.")), newEndpoint(t, answers("Yes, tulips."))
-	r, s := start(t, a.row("a", 1))
-	wantAnswer(t, r, "a", "a:ok")
-	s.change(func(s *shelf) { s.rows = append(s.rows, complete(b.row("b", 2), 2)) })
-	r.Reload()
-	began := time.Now()
-	for got := ""; got != "b"; {
-		answer, err := r.Chat(t.Context(), question)
-		if err != nil {
-			t.Fatalf("chat during a reload: %v", err)
-		}
-		if got = answer.Provider; time.Since(began) > time.Second {
-			t.Fatalf("after %v %s still answers", time.Since(began), got)
-		}
-	}
-}
-
 func TestReloadKeepsTheBreakerUnlessItIsAnotherService(t *testing.T) {
 	t.Parallel()
 	a, b := newEndpoint(t, refuses(503, "busy")), newEndpoint(t, answers("Yes, tulips."))

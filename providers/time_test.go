@@ -230,6 +230,26 @@ func TestDatabaseOutageKeepsTheLastProviders(t *testing.T) {
 	})
 }
 
+func TestChangedRowIsInUseWithinASecondWithoutADroppedTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := startOver(t, network{"a": talks(20 * time.Millisecond), "b": talks(20 * time.Millisecond)}, "a")
+		s.change(func(s *shelf) {
+			s.rows = append(s.rows, complete(store.Provider{Name: "b", BaseURL: "https://b.test/v1", Priority: 1}, 2))
+		})
+		r.Reload()
+		began := time.Now()
+		for got := ""; got != "b"; {
+			answer, err := r.Chat(t.Context(), question)
+			if err != nil {
+				t.Fatalf("chat during a reload: %v", err)
+			}
+			if got = answer.Provider; time.Since(began) > time.Second {
+				t.Fatalf("after %v %s still answers", time.Since(began), got)
+			}
+		}
+	})
+}
+
 func TestReloadsAreDebounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := startOver(t, network{"a": talks(0)}, "a")
