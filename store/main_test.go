@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"os"
 	"testing"
 
@@ -10,7 +11,16 @@ import (
 	"frontdesk/store/pglocal/pgtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if job := os.Getenv(quotaEnv); job != "" {
+		if err := spend(job); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 // ring is shared by every store of these tests, as processes share a key file.
 var ring = store.NewKeyring()
