@@ -31,12 +31,6 @@ const (
 	ParamsReasoning = "reasoning" // max_completion_tokens, no temperature, a long first silence
 )
 
-// Things an endpoint may be able to do.
-const (
-	CanStream = "streaming"
-	CanTools  = "tools"
-)
-
 // The demo provider: its name, and a priority below any that people give.
 const (
 	demoName     = "demo"
@@ -367,6 +361,7 @@ func (p *Provider) validate() error {
 			p.CostLimit != nil && (p.InputPrice == nil || p.OutputPrice == nil), "cost_limit",
 			"a cost limit needs both prices, or nobody could tell what a call costs",
 		},
+		{unknownCapability(p.Capabilities) != "", "capabilities", capabilityProblem(p.Capabilities)},
 		{p.RequestsPerMinute != nil && *p.RequestsPerMinute < 1, "requests_per_minute", "allow at least 1 request a minute, or leave it empty"},
 		{p.Concurrency != nil && *p.Concurrency < 1, "concurrency", "allow at least 1 call at once, or leave it empty"},
 	} {
@@ -414,5 +409,54 @@ func providerError(err error) error {
 	case errors.As(err, &refused) && refused.Code == "22023": // invalid_parameter_value: the zone is the only one we pass
 		return &InvalidError{"reset_tz", "this time zone is unknown; write it like Europe/Madrid"}
 	}
+	return err
+}
+
+// MoveProvider changes places with the provider that is asked just before it (up) or
+// after it. Equals become unequal by that; the others keep their order.
+func (s *Store) MoveProvider(ctx context.Context, id int64, up bool) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		order, err := many[placed](ctx, tx, `
+			select id, priority from provider where not demo order by priority desc, id for update`, nil)
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(order, func(p placed) bool { return p.ID == id })
+		if at < 0 {
+			return ErrNotFound
+		}
+		to := at + 1
+		if up {
+			to = at - 1
+		}
+		if to < 0 || to >= len(order) {
+			return nil // it is the first or the last
+		}
+		return order[at].pass(ctx, tx, order[to], up)
+	})
+}
+
+// placed is a provider's place in the order.
+type placed struct {
+	ID       int64
+	Priority int
+}
+
+// pass moves p over its neighbour: past equals by a step that the others make room for.
+func (p placed) pass(ctx context.Context, tx pgx.Tx, neighbour placed, up bool) error {
+	if p.Priority != neighbour.Priority {
+		_, err := tx.Exec(ctx, `
+			update provider set priority = case id when @id then @theirs::int else @ours::int end, updated_at = clock() where id in (@id, @other)`,
+			pgx.NamedArgs{"id": p.ID, "other": neighbour.ID, "ours": p.Priority, "theirs": neighbour.Priority})
+		return err
+	}
+	step := -1
+	if up {
+		step = 1
+	}
+	_, err := tx.Exec(ctx, `
+		update provider set priority = priority + @step::int, updated_at = clock()
+		where id = @id or not demo and sign(priority - @at::int) = @step::int`,
+		pgx.NamedArgs{"id": p.ID, "at": p.Priority, "step": step})
 	return err
 }

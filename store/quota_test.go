@@ -193,6 +193,25 @@ func TestBookUsageLeavesUnknownCostUnknown(t *testing.T) {
 	}
 }
 
+// BenchmarkReserveAndSettle is the books of a call with a quota, on a Postgres that
+// flushes to its disk: goal at most 1.5 ms.
+func BenchmarkReserveAndSettle(b *testing.B) {
+	s, _ := open(b)
+	p, err := s.AddProvider(b.Context(), store.Provider{
+		Name: "limited", BaseURL: "https://example.org/v1", Model: "m", Active: true, RequestLimit: new(int64(1 << 40)), TokenLimit: new(int64(1 << 40)),
+	})
+	must(b, err)
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := s.ReserveQuota(b.Context(), p.ID, 200, 0)
+		must(b, err)
+		must(b, s.SettleQuota(b.Context(), r.ID, store.Usage{Requests: 1, PromptTokens: 90, CompletionTokens: 50}))
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "ms")
+	b.ReportMetric(1.5, "ms-goal")
+	b.ReportMetric(0, "ns/op")
+}
+
 func reserve(t *testing.T, s *store.Store, provider, tokens, cost int64) store.Reservation {
 	t.Helper()
 	r, err := s.ReserveQuota(t.Context(), provider, tokens, cost)

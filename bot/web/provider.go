@@ -37,6 +37,7 @@ type ProviderInput struct {
 	MaxOutputTokens   *int      `json:"max_output_tokens,omitempty"`
 	Temperature       *float32  `json:"temperature,omitempty"`
 	ParamStyle        *string   `json:"param_style,omitempty" enum:"classic,reasoning"`
+	AnswerFiltered    *bool     `json:"answer_filtered,omitempty" doc:"May answer what another provider's filter refused"`
 	RequestLimit      *int64    `json:"request_limit,omitempty" doc:"Calls a day; 0 allows none"`
 	TokenLimit        *int64    `json:"token_limit,omitempty" doc:"Tokens a day"`
 	CostLimit         *int64    `json:"cost_limit,omitempty" doc:"Millionths of the currency a day"`
@@ -54,7 +55,7 @@ func providerOf(p store.Provider) Provider {
 		ProviderInput: ProviderInput{
 			Name: &p.Name, BaseURL: &p.BaseURL, Model: &p.Model, Priority: &p.Priority, Weight: &p.Weight, Active: &p.Active,
 			TimeoutMs: &p.TimeoutMs, Capabilities: &p.Capabilities, Pools: &p.Pools, ContextTokens: &p.ContextTokens, MaxOutputTokens: &p.MaxOutputTokens,
-			Temperature: p.Temperature, ParamStyle: &p.ParamStyle, RequestLimit: p.RequestLimit, TokenLimit: p.TokenLimit,
+			Temperature: p.Temperature, ParamStyle: &p.ParamStyle, AnswerFiltered: &p.AnswerFiltered, RequestLimit: p.RequestLimit, TokenLimit: p.TokenLimit,
 			CostLimit: p.CostLimit, InputPrice: p.InputPrice, OutputPrice: p.OutputPrice, ResetTZ: &p.ResetTZ,
 			RequestsPerMinute: p.RequestsPerMinute, Concurrency: p.Concurrency,
 		},
@@ -82,6 +83,7 @@ func (in ProviderInput) apply(p *store.Provider) {
 	set(&p.ContextTokens, in.ContextTokens)
 	set(&p.MaxOutputTokens, in.MaxOutputTokens)
 	set(&p.ParamStyle, in.ParamStyle)
+	set(&p.AnswerFiltered, in.AnswerFiltered)
 	set(&p.ResetTZ, in.ResetTZ)
 	keep(&p.Temperature, in.Temperature)
 	keep(&p.RequestLimit, in.RequestLimit)

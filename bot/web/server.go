@@ -68,6 +68,8 @@ type records interface {
 	AddProvider(ctx context.Context, p store.Provider) (store.Provider, error)
 	UpdateProvider(ctx context.Context, id int64, change func(*store.Provider)) (store.Provider, error)
 	DeleteProvider(ctx context.Context, id int64) error
+	MoveProvider(ctx context.Context, id int64, up bool) error
+	UsageToday(ctx context.Context) ([]store.DayUsage, error)
 	SetProviderKey(ctx context.Context, id int64, key string) error
 	UsageHistory(ctx context.Context, provider int64, days int) ([]store.DayUsage, error)
 	Attempts(ctx context.Context, f store.AttemptFilter, p store.Page) ([]store.ProviderAttempt, error)

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"frontdesk/providers"
 	"frontdesk/store"
 
 	"github.com/a-h/templ"
@@ -67,17 +66,6 @@ func ticks(status string) string {
 		return "✓✓ read"
 	}
 	return status
-}
-
-// providerState is a provider's state in one word.
-func providerState(p Provider, health map[int64]providers.Health) string {
-	if !*p.Active {
-		return "off"
-	}
-	if h, loaded := health[p.ID]; loaded {
-		return h.State
-	}
-	return "not loaded"
 }
 
 // entryWords is a line of the timeline as a sentence.

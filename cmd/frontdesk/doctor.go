@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"frontdesk/providers"
+	"frontdesk/store"
 )
 
 type doctorCommand struct{}
@@ -58,9 +62,28 @@ func checkProviders(ctx context.Context, s *Settings, d *database, say func(stri
 		_, err := r.Test(ctx, p.ID)
 		say("provider "+p.Name, err)
 	}
+	presets, _ := providers.Presets()
+	for _, l := range providers.FindLocal(ctx, presets) {
+		if advice := addLocal(l, all, s.AllowPrivate); advice != "" {
+			fmt.Println("→ " + advice)
+		}
+	}
 	if !asked {
 		say("providers", fmt.Errorf("none is set up, only the demo answers; add one: frontdesk providers add NAME ADDRESS MODEL"))
 	}
+}
+
+// addLocal says how a service of this machine becomes a provider; "": it is one.
+func addLocal(l providers.Local, known []store.Provider, allowed []netip.Prefix) string {
+	if slices.ContainsFunc(known, func(p store.Provider) bool { return p.BaseURL == l.BaseURL }) {
+		return ""
+	}
+	add := fmt.Sprintf("frontdesk providers add %q %s %q", l.Name, l.BaseURL, l.Has[0])
+	advice := fmt.Sprintf("%s runs here with %s; to use it: %s", l.Name, strings.Join(l.Has[:min(len(l.Has), 5)], ", "), add)
+	if !slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(netip.MustParseAddr("127.0.0.1")) }) {
+		advice += ", and start frontdesk with FRONTDESK_ALLOW_PRIVATE=127.0.0.0/8"
+	}
+	return advice
 }
 
 // leastDisk is what should be free for the database's next days.
