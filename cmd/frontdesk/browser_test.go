@@ -84,6 +84,38 @@ func TestRealAccountBesideTheSandboxSaysThatWhatsAppIsOutOfReach(t *testing.T) {
 	shoot(ctx, t, r, page)
 }
 
+func TestAdminAddsAProviderTriesItAndPutsItFirst(t *testing.T) {
+	t.Parallel()
+	r := newSandbox(t)
+	ctx := browse(t)
+	signIn(ctx, t, r)
+	must(t, chromedp.Do(ctx,
+		chromedp.Navigate(r.address+"/providers/new?preset=vllm"),
+		chromedp.SetValue(chromedp.CSS("input[name=name]"), "Front room"), chromedp.SetValue(chromedp.CSS("input[name=base_url]"), r.ai.url()),
+		chromedp.SetValue(chromedp.CSS("input[name=request_limit]"), "100"),
+		chromedp.SendKeys(chromedp.CSS("input[name=model]"), "small\r"),
+		chromedp.WaitVisible(chromedp.CSS("#health")),
+	))
+	must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("form[action$='/test'] button")), chromedp.WaitVisible(chromedp.CSS(".notice.good"))))
+	eventually(t, time.Minute, "the call to appear by itself", func() bool {
+		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#health").textContent`), "answered")
+	})
+	page := evaluated[string](ctx, t, `location.pathname`)
+	page = strings.TrimSuffix(page, "/test")
+	r.provider(r.ai, "second", 10)
+	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/providers"), chromedp.SendKeys(chromedp.CSS("form[action$='/up'] button"), "\r")))
+	eventually(t, time.Minute, "the first of them to be the other one", func() bool {
+		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#providers h2").textContent`), "Front room")
+	})
+	for _, page := range []string{"/providers", "/providers/new", page, page + "/attempts"} {
+		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(390, 844), chromedp.Navigate(r.address+page)))
+		if width := evaluated[int](ctx, t, `document.documentElement.scrollWidth`); width > 390 {
+			t.Errorf("%s is %d pixels wide on a phone of 390", page, width)
+		}
+	}
+	shoot(ctx, t, r, "/providers", "/providers/new", page, page+"/attempts")
+}
+
 // signIn uses the link that start printed.
 func signIn(ctx context.Context, t *testing.T, r *rig) {
 	t.Helper()
