@@ -42,6 +42,8 @@ type state struct {
 	last        Class
 	lastAt      time.Time
 	lastErr     string
+	counts      map[Class]int64 // attempts by how they ended
+	seconds     float64         // that all of them took
 	took        []time.Duration // ring of tookKept, newest at took[calls % tookKept]
 	calls       int
 	spent       bool // today's quota: said so in the log
@@ -185,6 +187,17 @@ func (s *state) succeeded(now time.Time, took time.Duration) {
 		s.took[s.calls%tookKept] = took
 	}
 	s.calls++
+}
+
+// count adds an attempt to the figures for people.
+func (s *state) count(c Class, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counts == nil {
+		s.counts = map[Class]int64{}
+	}
+	s.counts[c]++
+	s.seconds += took.Seconds()
 }
 
 // failed draws the consequences of a class. after is the service's own wish.

@@ -1,6 +1,9 @@
 package providers
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Health is how a provider does in this process.
 type Health struct {
@@ -16,7 +19,9 @@ type Health struct {
 	LastAt      time.Time     // of that attempt
 	LastErr     string        // and its sentence
 	P50, P95    time.Duration // of its last answers; 0 before the first
-	Fill        float64       // 0 to 1: how much of the tightest daily limit is taken
+	Attempts    map[Class]int64
+	Seconds     float64 // that all attempts took
+	Fill        float64 // 0 to 1: how much of the tightest daily limit is taken
 }
 
 // Health is how every loaded provider does, in the order they are asked.
@@ -40,7 +45,7 @@ func (c *candidate) health(now time.Time) Health {
 		ID: c.ID, Name: c.Name, Model: c.Model, Priority: c.Priority, Demo: c.Demo,
 		State: "ready", Breaker: s.breaker.word(now),
 		LastClass: s.last, LastAt: s.lastAt, LastErr: s.lastErr,
-		P50: s.percentile(0.50), P95: s.percentile(0.95), Fill: s.fill,
+		P50: s.percentile(0.50), P95: s.percentile(0.95), Fill: s.fill, Attempts: maps.Clone(s.counts), Seconds: s.seconds,
 	}
 	switch {
 	case c.flaw != "":

@@ -236,6 +236,7 @@ func (t *turn) try(ctx context.Context, c *candidate, place *place) (reply, *fai
 	if !got.firstAt.IsZero() {
 		a.First = got.firstAt.Sub(began)
 	}
+	c.state.count(a.Class, a.Took)
 	spent := c.spent(got, f, prompt)
 	a.PromptTokens, a.CompletionTokens, a.Cost = int(spent.PromptTokens), int(spent.CompletionTokens), spent.Cost
 	place.settle(ctx, spent)
@@ -393,8 +394,12 @@ func (r *Registry) blame(ctx context.Context, c *candidate, f *failure, a Attemp
 	}
 	r.log.ErrorContext(ctx, "AI provider switched off for a while", slog.String("provider", c.Name),
 		slog.String("model", c.Model), slog.String("class", string(f.class)), slog.String("advice", rule.advice))
+	reason := a.Err
+	if rule.advice != "" {
+		reason += "; " + rule.advice
+	}
 	r.later(func(ctx context.Context) error {
-		err := r.store.DisableProvider(ctx, c.ID, rule.first, rule.longest, a.Err)
+		err := r.store.DisableProvider(ctx, c.ID, rule.first, rule.longest, reason)
 		if err != nil {
 			return fmt.Errorf("switch provider %d off: %w", c.ID, err)
 		}

@@ -181,7 +181,8 @@ func saveProvider(ctx context.Context, tx pgx.Tx, p Provider) (Provider, error) 
 	return one[Provider](ctx, tx, `
 		with fresh as (
 		  select (base_url, model) is distinct from (@base_url, @model) or (@active and not is_active) as start
-		  from provider where id = @id)
+		  from provider where id = @id),
+		better as (`+settleAlert+` and (select start from fresh))
 		update provider set
 		  name = @name, base_url = @base_url, model = @model, priority = @priority, weight = @weight, is_active = @active,
 		  timeout_ms = @timeout, capabilities = @capabilities, context_tokens = @context_tokens,
@@ -199,7 +200,7 @@ func saveProvider(ctx context.Context, tx pgx.Tx, p Provider) (Provider, error) 
 
 // DeleteProvider forgets a provider with its key and its books.
 func (s *Store) DeleteProvider(ctx context.Context, id int64) error {
-	tag, err := s.pool.Exec(ctx, `delete from provider where id = @id`, pgx.NamedArgs{"id": id})
+	tag, err := s.pool.Exec(ctx, `with gone as (`+settleAlert+`) delete from provider where id = @id`, pgx.NamedArgs{"id": id})
 	if err == nil && tag.RowsAffected() == 0 {
 		return ErrNotFound
 	}
@@ -214,6 +215,7 @@ func (s *Store) SetProviderKey(ctx context.Context, id int64, key string) error 
 		return err
 	}
 	tag, err := s.pool.Exec(ctx, `
+		with better as (`+settleAlert+`)
 		update provider set api_key = @sealed, key_hint = @hint,
 		  auto_disabled_until = null, auto_disabled_reason = '', auto_disabled_times = 0, updated_at = clock()
 		where id = @id`, pgx.NamedArgs{"id": id, "sealed": sealed, "hint": keyHint(key)})
@@ -238,14 +240,19 @@ func (s *Store) ProviderKey(p Provider) (string, error) {
 
 // DisableProvider pauses a provider that will not answer until somebody acts:
 // for first, then twice as long each time in a row, at most for longest. While
-// a pause lasts, it is not prolonged.
+// a pause lasts, it is not prolonged. An alert says why until it answers again or
+// somebody changes it.
 func (s *Store) DisableProvider(ctx context.Context, id int64, first, longest time.Duration, reason string) error {
 	_, err := s.pool.Exec(ctx, `
-		update provider set
-		  auto_disabled_until = clock() + least(@longest::interval, @first::interval * 2 ^ least(auto_disabled_times, 20)),
-		  auto_disabled_reason = @reason,
-		  auto_disabled_times = auto_disabled_times + 1
-		where id = @id and (auto_disabled_until is null or auto_disabled_until <= clock())`,
+		with off as (
+		  update provider set
+		    auto_disabled_until = clock() + least(@longest::interval, @first::interval * 2 ^ least(auto_disabled_times, 20)),
+		    auto_disabled_reason = @reason,
+		    auto_disabled_times = auto_disabled_times + 1
+		  where id = @id and (auto_disabled_until is null or auto_disabled_until <= clock())
+		  returning id)
+		insert into alert (kind, says) select `+providerAlert+`, @reason from off
+		on conflict (coalesce(account_id, 0), kind) where resolved_at is null do update set says = excluded.says, times = alert.times + 1`,
 		pgx.NamedArgs{"id": id, "first": first, "longest": longest, "reason": reason})
 	return err
 }
@@ -253,10 +260,17 @@ func (s *Store) DisableProvider(ctx context.Context, id int64, first, longest ti
 // EnableProvider ends an automatic pause and forgets how often there was one.
 func (s *Store) EnableProvider(ctx context.Context, id int64) error {
 	_, err := s.pool.Exec(ctx, `
+		with well as (`+settleAlert+`)
 		update provider set auto_disabled_until = null, auto_disabled_reason = '', auto_disabled_times = 0
 		where id = @id and auto_disabled_times > 0`, pgx.NamedArgs{"id": id})
 	return err
 }
+
+// The alert of a provider that is paused.
+const (
+	providerAlert = `'provider_' || @id::bigint`
+	settleAlert   = `update alert set resolved_at = clock() where account_id is null and kind = ` + providerAlert + ` and resolved_at is null`
+)
 
 // EnsureDemoProvider keeps the row of frontdesk's own demo at baseURL. It is
 // asked only while no other provider is active (ActiveProviders).

@@ -93,6 +93,52 @@ func TestActiveProvidersKeepOrderLimitAndCount(t *testing.T) {
 	}
 }
 
+func TestPausedProviderIsAnAlertUntilItIsBetter(t *testing.T) {
+	s, _ := open(t)
+	ctx := t.Context()
+	p := addProvider(t, s, store.Provider{})
+	open := func() (says []string) {
+		t.Helper()
+		alerts, err := s.Alerts(ctx, false, store.Page{Limit: 10})
+		must(t, err)
+		for _, a := range alerts {
+			says = append(says, a.Says)
+		}
+		return says
+	}
+	for name, better := range map[string]func() error{
+		"it answers":       func() error { return s.EnableProvider(ctx, p.ID) },
+		"it has a new key": func() error { return s.SetProviderKey(ctx, p.ID, "sk-new") },
+		"it has another model": func() error {
+			_, err := s.UpdateProvider(ctx, p.ID, func(p *store.Provider) { p.Model += "x" })
+			return err
+		},
+		"it is gone": func() error {
+			gone := addProvider(t, s, store.Provider{Name: "gone"})
+			must(t, s.EnableProvider(ctx, p.ID))
+			must(t, s.DisableProvider(ctx, gone.ID, time.Hour, time.Hour, "no credit; add some"))
+			return s.DeleteProvider(ctx, gone.ID)
+		},
+	} {
+		for range 2 {
+			must(t, s.DisableProvider(ctx, p.ID, time.Hour, time.Hour, "no credit; add some"))
+		}
+		if says := open(); len(says) != 1 || says[0] != "no credit; add some" {
+			t.Errorf("before %s the alerts are %q", name, says)
+		}
+		must(t, better())
+		if says := open(); len(says) != 0 {
+			t.Errorf("after %s the alerts are %q", name, says)
+		}
+	}
+	must(t, s.DisableProvider(ctx, p.ID, time.Hour, time.Hour, "no credit; add some"))
+	_, err := s.UpdateProvider(ctx, p.ID, func(p *store.Provider) { p.Name = "renamed" })
+	must(t, err)
+	if len(open()) != 1 {
+		t.Error("a new name ended the alert")
+	}
+}
+
 func TestDemoIsActiveOnlyWhileAlone(t *testing.T) {
 	s, _ := open(t)
 	for range 2 {

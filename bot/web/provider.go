@@ -19,6 +19,46 @@ type Provider struct {
 	PausedBecause string     `json:"paused_because,omitempty"`
 	CreatedAt     time.Time  `json:"created_at"`
 	UpdatedAt     time.Time  `json:"updated_at"`
+
+	Health *ProviderHealth `json:"health,omitempty" doc:"Missing: it is not loaded"`
+}
+
+// ProviderHealth is how a provider does in the process that answers.
+type ProviderHealth struct {
+	State     string     `json:"state" enum:"ready,resting,cooling,paused,misconfigured"`
+	Why       string     `json:"why,omitempty"`
+	Until     *time.Time `json:"until,omitempty" doc:"It is asked again then"`
+	Breaker   string     `json:"breaker" enum:"closed,open,half-open"`
+	LastClass string     `json:"last_class,omitempty" doc:"How its last call ended"`
+	LastAt    *time.Time `json:"last_at,omitempty"`
+	P50Ms     int64      `json:"p50_ms,omitempty" doc:"Of its last answers"`
+	P95Ms     int64      `json:"p95_ms,omitempty"`
+	Fill      float64    `json:"fill" doc:"How much of the tightest daily limit is taken, 0 to 1"`
+}
+
+// withHealth adds how providers do to them.
+func (s *Server) withHealth(items ...*Provider) {
+	for _, h := range s.ai.Health() {
+		for _, p := range items {
+			if p.ID == h.ID {
+				p.Health = healthOf(h)
+			}
+		}
+	}
+}
+
+func healthOf(h providers.Health) *ProviderHealth {
+	return &ProviderHealth{
+		State: h.State, Why: h.Why, Until: unlessZero(h.Until), Breaker: h.Breaker, LastClass: string(h.LastClass), LastAt: unlessZero(h.LastAt),
+		P50Ms: h.P50.Milliseconds(), P95Ms: h.P95.Milliseconds(), Fill: h.Fill,
+	}
+}
+
+func unlessZero(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // ProviderInput is what people may set. What is left out keeps its value, or the
@@ -115,6 +155,7 @@ func (s *Server) listProviders(ctx context.Context, _ *struct{}) (*list[Provider
 	items := make([]Provider, len(found))
 	for i, p := range found {
 		items[i] = providerOf(p)
+		s.withHealth(&items[i])
 	}
 	return listOf(items, ""), nil
 }
@@ -124,7 +165,9 @@ func (s *Server) readProvider(ctx context.Context, in *ByID) (*one[Provider], er
 	if err != nil {
 		return nil, err
 	}
-	return &one[Provider]{providerOf(p)}, nil
+	read := providerOf(p)
+	s.withHealth(&read)
+	return &one[Provider]{read}, nil
 }
 
 type newProvider struct {

@@ -100,6 +100,11 @@ func TestAdminAddsAProviderTriesItAndPutsItFirst(t *testing.T) {
 	eventually(t, time.Minute, "the call to appear by itself", func() bool {
 		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#health").textContent`), "answered")
 	})
+	var read struct{ Health struct{ State string } }
+	r.api(http.MethodGet, "/api/v1/providers/2", nil, &read)
+	if n := r.gauge(`frontdesk_provider_attempts_total{class="ok",provider="Front room"}`); n < 1 || read.Health.State != "ready" {
+		t.Errorf("%v calls are counted, its health is %q", n, read.Health.State)
+	}
 	page := evaluated[string](ctx, t, `location.pathname`)
 	page = strings.TrimSuffix(page, "/test")
 	r.provider(r.ai, "second", 10)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -210,6 +211,48 @@ func TestThreeProcessesLoseDoubleAndReorderNothingWhateverHappensToThem(t *testi
 	}
 	if got := f.total(); !got.clean() {
 		t.Fatal(got)
+	}
+}
+
+// TestChangedProviderIsInUseInEveryProcessWithoutADroppedTurn moves the only provider
+// to another address under load. How long the old one is still asked stands in the
+// log, beside the second it may take.
+func TestChangedProviderIsInUseInEveryProcessWithoutADroppedTurn(t *testing.T) {
+	t.Parallel()
+	const accounts = 6
+	f := newFleet(t, 3)
+	id := f.provider(f.ai, "first", 10)
+	for i, number := range f.pairMany(accounts) {
+		c := newCrowd(f.rig, number, 1)
+		c.first += int64(i)
+		f.crowds = append(f.crowds, c)
+		f.quick(int64(i+1), 0)
+	}
+	f.settle(accounts)
+	moved := newEndpoint(t)
+	var changed time.Time
+	g := f.during("the provider moves", 200*time.Millisecond, 3*time.Second, func() {
+		if status := f.api(http.MethodPatch, fmt.Sprint("/api/v1/providers/", id), map[string]any{"base_url": moved.url()}, nil); status != http.StatusOK {
+			t.Errorf("changing the provider answered %d", status)
+		}
+		changed = time.Now()
+	})
+	var processes struct {
+		Items []struct{ Accounts int }
+	}
+	f.api(http.MethodGet, "/api/v1/processes", nil, &processes)
+	old := time.Unix(0, f.ai.last.Load()).Sub(changed)
+	t.Logf("the old address was asked for another %v (goal: 1 s), the new one %d times, processes %+v", max(0, old), moved.calls.Load(), processes.Items)
+	if got := f.total(); !got.clean() || g.unread > 0 || moved.calls.Load() == 0 {
+		t.Errorf("%v; %d messages without an answer", got, g.unread)
+	}
+	for _, p := range processes.Items {
+		if p.Accounts == 0 {
+			t.Errorf("a process holds no account, so nothing is shown of it: %+v", processes.Items)
+		}
+	}
+	if old > 2500*time.Millisecond { // until the end of the load, without a reload
+		t.Errorf("a process never changed to the new address")
 	}
 }
 

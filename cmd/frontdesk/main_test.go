@@ -235,7 +235,8 @@ type endpoint struct {
 	t      testing.TB
 	server *httptest.Server
 	calls  atomic.Int64
-	away   atomic.Bool // it refuses everything
+	last   atomic.Int64 // when the last one began, in Unix nanoseconds
+	away   atomic.Bool  // it refuses everything
 	slow   atomic.Int64
 	prefix string
 }
@@ -251,6 +252,7 @@ func (e *endpoint) url() string { return e.server.URL + "/v1" }
 
 func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	e.calls.Add(1)
+	e.last.Store(time.Now().UnixNano())
 	if e.away.Load() {
 		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
 			_ = c.Close()

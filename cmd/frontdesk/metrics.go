@@ -75,6 +75,12 @@ func (c *collector) providers(out chan<- prometheus.Metric) {
 	for _, h := range c.worker.ai.Health() {
 		gauge(out, "provider_usage_ratio", "How much of the tightest daily limit is taken.", h.Fill, "provider", h.Name)
 		gauge(out, "breaker_state", "0 closed, 1 half-open, 2 open.", map[string]float64{"half-open": 1, "open": 2}[h.Breaker], "provider", h.Name)
+		var calls int64
+		for class, n := range h.Attempts {
+			counter(out, "provider_attempts_total", "Calls by how they ended.", float64(n), "provider", h.Name, "class", string(class))
+			calls += n
+		}
+		summary(out, "provider_seconds", "How long calls took.", calls, time.Duration(h.Seconds*float64(time.Second)), "provider", h.Name)
 	}
 }
 
@@ -92,28 +98,33 @@ func (c *collector) database(out chan<- prometheus.Metric) {
 	gauge(out, "database_connections_limit", "Connections of the pool.", float64(limit))
 }
 
-func gauge(out chan<- prometheus.Metric, name, help string, value float64, label ...string) {
-	send(out, prometheus.GaugeValue, name, help, value, label)
+func gauge(out chan<- prometheus.Metric, name, help string, value float64, labels ...string) {
+	send(out, prometheus.GaugeValue, name, help, value, labels)
 }
 
-func counter(out chan<- prometheus.Metric, name, help string, value float64, label ...string) {
-	send(out, prometheus.CounterValue, name, help, value, label)
+func counter(out chan<- prometheus.Metric, name, help string, value float64, labels ...string) {
+	send(out, prometheus.CounterValue, name, help, value, labels)
 }
 
-// send emits one number; label is a name and a value, or nothing.
-func send(out chan<- prometheus.Metric, kind prometheus.ValueType, name, help string, value float64, label []string) {
-	var names, values []string
-	if len(label) == 2 {
-		names, values = label[:1], label[1:]
-	}
+// send emits one number; labels are names, each with its value behind it.
+func send(out chan<- prometheus.Metric, kind prometheus.ValueType, name, help string, value float64, labels []string) {
+	names, values := pairs(labels)
 	desc := prometheus.NewDesc("frontdesk_"+name, help, names, nil)
 	out <- prometheus.MustNewConstMetric(desc, kind, value, values...)
 }
 
 // summary emits how often something happened and how long it took in all.
-func summary(out chan<- prometheus.Metric, name, help string, count int64, took time.Duration) {
-	desc := prometheus.NewDesc("frontdesk_"+name, help, nil, nil)
-	out <- prometheus.MustNewConstSummary(desc, uint64(count), took.Seconds(), nil)
+func summary(out chan<- prometheus.Metric, name, help string, count int64, took time.Duration, labels ...string) {
+	names, values := pairs(labels)
+	desc := prometheus.NewDesc("frontdesk_"+name, help, names, nil)
+	out <- prometheus.MustNewConstSummary(desc, uint64(count), took.Seconds(), nil, values...)
+}
+
+func pairs(labels []string) (names, values []string) {
+	for i := 0; i+1 < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	return names, values
 }
 
 func truth(b bool) float64 {
