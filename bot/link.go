@@ -234,6 +234,7 @@ const mostSilence = 2
 
 func (l *link) connected() {
 	l.present.Store(false)
+	l.silent.Store(false)
 	l.online.Store(true)
 	l.i.sayOnline()
 	poke(l.i.outbox.ready)

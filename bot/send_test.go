@@ -254,6 +254,19 @@ func TestReplyQuotesTheCustomersMessage(t *testing.T) {
 	}
 }
 
+func TestAccountIsLookedAfterAgainOnceItsPingsAreAnswered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.manager("a")
+	account := w.pair(desk)
+	must(t, w.wa.Fault(wasim.Fault{Kind: wasim.MutePings, Account: desk, Count: 1}))
+	w.awaitStatus(account, store.StatusReconnecting)
+	w.awaitStatus(account, store.StatusConnected)
+	_, err := w.store.ChangeAccount(t.Context(), account, store.AccountChange{Presence: new(true)})
+	must(t, err)
+	eventually(t, "presence", func() bool { return w.wa.Stats()["presence.available"] >= 1 })
+}
+
 func TestPresenceIsShownOnlyWhileTheAccountWantsIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
