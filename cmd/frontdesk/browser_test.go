@@ -78,7 +78,7 @@ func TestRealAccountBesideTheSandboxSaysThatWhatsAppIsOutOfReach(t *testing.T) {
 		chromedp.WaitVisible(chromedp.CSS("#status .pair")),
 	))
 	eventually(t, time.Minute, "the cause on the page", func() bool {
-		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#status").textContent`), "WhatsApp could not be reached")
+		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#status")?.textContent ?? ""`), "WhatsApp could not be reached")
 	})
 	page := strings.TrimPrefix(evaluated[string](ctx, t, `location.pathname`), r.address)
 	shoot(ctx, t, r, page)
@@ -98,7 +98,7 @@ func TestAdminAddsAProviderTriesItAndPutsItFirst(t *testing.T) {
 	))
 	must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("form[action$='/test'] button")), chromedp.WaitVisible(chromedp.CSS(".notice.good"))))
 	eventually(t, time.Minute, "the call to appear by itself", func() bool {
-		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#health").textContent`), "answered")
+		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#health")?.textContent ?? ""`), "answered")
 	})
 	var read struct{ Health struct{ State string } }
 	r.api(http.MethodGet, "/api/v1/providers/2", nil, &read)
@@ -110,7 +110,7 @@ func TestAdminAddsAProviderTriesItAndPutsItFirst(t *testing.T) {
 	r.provider(r.ai, "second", 10)
 	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/providers"), chromedp.SendKeys(chromedp.CSS("form[action$='/up'] button"), "\r")))
 	eventually(t, time.Minute, "the first of them to be the other one", func() bool {
-		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#providers h2").textContent`), "Front room")
+		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#providers h2")?.textContent ?? ""`), "Front room")
 	})
 	for _, page := range []string{"/providers", "/providers/new", page, page + "/attempts"} {
 		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(390, 844), chromedp.Navigate(r.address+page)))
