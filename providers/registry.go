@@ -173,7 +173,7 @@ func (r *Registry) Test(ctx context.Context, id int64) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("test provider %d: %w", id, err)
 	}
-	only := r.newRow(ctx, p, nil)
+	only := r.newRow(ctx, p, r.snapshot.Load())
 	if only.flaw != "" {
 		return Answer{}, &Error{Skipped: []string{only.flaw}}
 	}
