@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -34,6 +35,17 @@ type desk struct {
 	think   func(ctx context.Context, q providers.Request) (providers.Answer, error)
 	account context.Context //nolint:containedctx // the lease of the only account
 	alerts  []string        // kinds; guarded by mu
+	files   []attachment    // of customers; guarded by mu
+	heard   int             // recordings that were listened to; guarded by mu
+	hear    func(q providers.Speech) (providers.Answer, error)
+}
+
+// attachment is a file that is here after a while.
+type attachment struct {
+	store.Attachment
+
+	came, here time.Time
+	data       []byte
 }
 
 // row is a conversation as the store keeps it.
@@ -55,7 +67,7 @@ func newDesk(t *testing.T, change func(*conversation.Options)) *desk {
 	d.think = func(_ context.Context, q providers.Request) (providers.Answer, error) {
 		return providers.Answer{Text: "re " + said(q), Provider: "test"}, nil
 	}
-	o := conversation.Options{Store: d, Accounts: d, AI: d, Log: slog.New(slog.NewTextHandler(d.log, nil))}
+	o := conversation.Options{Store: d, Accounts: d, AI: d, Files: d, Log: slog.New(slog.NewTextHandler(d.log, nil))}
 	if change != nil {
 		change(&o)
 	}
@@ -251,6 +263,65 @@ func (d *desk) HandOff(_ context.Context, conversation, lo int64, reason string)
 	}
 	r.State, r.AnsweredSeq, r.skipped = store.StateHuman, r.LastSeq, append(r.skipped, "handed off: "+reason)
 	return true, nil
+}
+
+func (d *desk) Attachments(_ context.Context, _, after, hi int64) (found []store.Attachment, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.files {
+		f.State, f.Age = "wanted", time.Since(f.came)
+		if !time.Now().Before(f.here) {
+			f.State, f.File = "stored", new(fmt.Sprint(f.MessageID))
+		}
+		if f.Seq > after && f.Seq <= hi {
+			found = append(found, f.Attachment)
+		}
+	}
+	return found, nil
+}
+
+func (d *desk) SetTranscript(_ context.Context, message int64, words, _ string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.files {
+		if d.files[i].MessageID == message {
+			d.files[i].Transcript = &words
+		}
+	}
+	return nil
+}
+
+// Open is store.Files.
+func (d *desk) Open(_ context.Context, name string) (io.ReadCloser, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.files {
+		if fmt.Sprint(f.MessageID) == name {
+			return io.NopCloser(bytes.NewReader(f.data)), nil
+		}
+	}
+	return nil, store.ErrNotFound
+}
+
+func (d *desk) Transcribe(_ context.Context, q providers.Speech) (providers.Answer, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.heard++
+	return d.hear(q)
+}
+
+// bring stores a message with a file that is here after wait, and wakes its turn.
+func (d *desk) bring(conversation int64, kind, mime string, data []byte, wait time.Duration) {
+	d.store(conversation, "", 0)
+	d.mu.Lock()
+	r := d.row(conversation)
+	r.lines[len(r.lines)-1].Kind = kind
+	d.files = append(d.files, attachment{
+		store.Attachment{MessageID: int64(100 + len(d.files)), Seq: r.LastSeq, Kind: kind, Mime: mime, Bytes: int64(len(data)), Seconds: 3},
+		time.Now(), time.Now().Add(wait), data,
+	})
+	d.mu.Unlock()
+	d.p.Wake(1, conversation, 0)
 }
 
 // The accounts.

@@ -33,6 +33,8 @@ type records interface {
 	RetryLater(ctx context.Context, conversation, lo int64, wait time.Duration, reason string) (bool, error)
 	HandOff(ctx context.Context, conversation, lo int64, reason string) (bool, error)
 	RaiseAlert(ctx context.Context, account int64, kind, says string) error
+	Attachments(ctx context.Context, conversation, after, hi int64) ([]store.Attachment, error)
+	SetTranscript(ctx context.Context, message int64, words, by string) error
 }
 
 // accounts speak to customers. *bot.Manager is the real one.
@@ -51,6 +53,7 @@ type accounts interface {
 // brain thinks of the next line. *providers.Registry is the real one.
 type brain interface {
 	Chat(ctx context.Context, q providers.Request) (providers.Answer, error)
+	Transcribe(ctx context.Context, q providers.Speech) (providers.Answer, error)
 }
 
 // Options are what a processor needs to know. Store, Accounts and AI are
@@ -59,6 +62,7 @@ type Options struct {
 	Store    records
 	Accounts accounts
 	AI       brain
+	Files    files // of customers; nil: models hear and see none
 	Log      *slog.Logger
 
 	Turns       int           // at once (L8)
@@ -74,6 +78,7 @@ type Processor struct {
 	store    records
 	accounts accounts
 	ai       brain
+	files    files
 	log      *slog.Logger
 	timeout  time.Duration
 	watching time.Duration
@@ -93,7 +98,7 @@ type Processor struct {
 // New returns a processor that does nothing yet; see Start.
 func New(o Options) *Processor {
 	p := &Processor{
-		store: o.Store, accounts: o.Accounts, ai: o.AI, log: o.Log,
+		store: o.Store, accounts: o.Accounts, ai: o.AI, files: o.Files, log: o.Log,
 		timeout: usual(o.TurnTimeout, usualTimeout), watching: usual(o.QueueWatch, usualQueueWatch),
 		drain: usual(o.Drain, usualDrain), sweeping: usual(o.Sweep, usualSweep),
 	}

@@ -129,7 +129,11 @@ func (t *turn) take(ctx context.Context) error {
 func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, error) {
 	t.p.reading.Go(func() { t.p.accounts.Read(context.WithoutCancel(ctx), t.account, now.Chat, now.Unread) })
 	stopTyping := t.typing(ctx, now.Chat)
-	reply, err := t.think(ctx, now)
+	attached, err := t.attend(ctx, now)
+	var reply providers.Answer
+	if err == nil {
+		reply, err = t.think(ctx, now, attached)
+	}
 	stopTyping(err != nil)
 	if err != nil {
 		return false, err
@@ -148,10 +152,10 @@ func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, er
 }
 
 // think asks the providers.
-func (t *turn) think(ctx context.Context, now store.Turn) (providers.Answer, error) {
+func (t *turn) think(ctx context.Context, now store.Turn, a attached) (providers.Answer, error) {
 	began := time.Now()
 	reply, err := t.p.ai.Chat(ctx, providers.Request{
-		Prompt:       func(r providers.Room) []providers.Message { return prompt(now, now.Lines, r) },
+		Prompt:       func(r providers.Room) []providers.Message { return prompt(now, now.Lines, r, a) },
 		Conversation: t.conversation, Pool: now.ProviderPool,
 	})
 	t.thinking += time.Since(began)

@@ -308,6 +308,8 @@ type Line struct {
 	Kind      string
 	Body      string
 	At        time.Time
+
+	Transcript string // of a voice note, by machine
 }
 
 // What people and models see of a message: nothing, once its writer deleted it.
@@ -326,11 +328,12 @@ func (s *Store) History(ctx context.Context, conversation, hi int64, limit int) 
 }
 
 const history = `
-	select direction, seq, kind, body, at from (
-	  (select direction, seq, ` + first + ` as out_seq, ` + shownKind + ` as kind, ` + shownBody + ` as body, sent_at as at
+	select direction, seq, kind, body, at, transcript from (
+	  (select direction, seq, ` + first + ` as out_seq, ` + shownKind + ` as kind, ` + shownBody + ` as body, sent_at as at,
+	     case when deleted_at is null then coalesce(transcript, '') else '' end as transcript
 	   from message where conversation_id = @id and seq <= @hi order by seq desc limit @limit)
 	  union all
-	  (select 'out', after_seq, out_seq, kind, body, coalesce(sent_at, created_at)
+	  (select 'out', after_seq, out_seq, kind, body, coalesce(sent_at, created_at), ''
 	   from outbound where conversation_id = @id and failed_at is null and cancelled_at is null and kind <> all(@changes)
 	   order by out_seq desc limit @limit)
 	  order by seq desc, out_seq desc limit @limit) newest

@@ -247,3 +247,39 @@ func TestReadableCopyThatComesAfterTheAnswerIsAnsweredToo(t *testing.T) {
 		t.Errorf("the late copy has place %d of %d, %d are settled", late.Seq, now.LastSeq, now.AnsweredSeq)
 	}
 }
+
+func TestVoiceNoteIsReadAsWhatWasHeardUntilItIsDeleted(t *testing.T) {
+	d := newDesk(t)
+	in := store.Inbound{
+		AccountID: d.account, Phone: "77770000001", LID: "877770000001", Chat: "877770000001@lid", WaID: "A", Kind: "voice", SentAt: time.Now(),
+		Media: &store.Media{Mime: "audio/ogg", Bytes: 7, Seconds: 3, Reference: []byte("keys")},
+	}
+	r, err := d.Receive(t.Context(), in)
+	must(t, err)
+	found, err := d.Attachments(t.Context(), r.ConversationID, 0, r.Seq)
+	must(t, err)
+	if len(found) != 1 || found[0].Kind != "voice" || found[0].State != "wanted" || found[0].File != nil || found[0].Transcript != nil || found[0].Age > time.Minute {
+		t.Fatalf("files that wait: %+v", found)
+	}
+	must(t, d.KeepMedia(t.Context(), found[0].MessageID, store.File{Name: "n", Mime: "audio/ogg", Bytes: 7, SHA256: []byte("s")}))
+	must(t, d.SetTranscript(t.Context(), found[0].MessageID, "Do you sell tulips?", "ear"))
+	found, err = d.Attachments(t.Context(), r.ConversationID, 0, r.Seq)
+	must(t, err)
+	if *found[0].File != "n" || *found[0].Transcript != "Do you sell tulips?" {
+		t.Errorf("the file is %+v", found[0])
+	}
+	read := func() (toModels, toPeople string) {
+		lines, err := d.History(t.Context(), r.ConversationID, r.Seq, 10)
+		must(t, err)
+		shown, err := d.Messages(t.Context(), r.ConversationID, store.MessagePage{Limit: 10})
+		must(t, err)
+		return lines[0].Transcript, shown[0].Transcript
+	}
+	if models, people := read(); models != "Do you sell tulips?" || people != models {
+		t.Errorf("models read %q, people %q", models, people)
+	}
+	must(t, d.Delete(t.Context(), store.Change{AccountID: d.account, Phone: "77770000001", LID: "877770000001", WaID: "A"}))
+	if models, people := read(); models != "" || people != "" {
+		t.Errorf("after it was deleted models read %q, people %q", models, people)
+	}
+}

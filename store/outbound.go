@@ -334,6 +334,8 @@ type ChatMessage struct {
 	FileMime  string
 	FileBytes int64
 	Seconds   int
+
+	Transcript string // of a voice note, by machine
 }
 
 // MessagePage asks for messages before a place in a conversation: that of a
@@ -351,17 +353,17 @@ func (s *Store) Messages(ctx context.Context, conversation int64, p MessagePage)
 		  array(select sign from reaction r where r.conversation_id = @id and r.wa_id = newest.wa_id order by ours) as reactions,
 		  file_id, coalesce(state, case when file_id is not null then 'stored' end, '') as file_state,
 		  coalesce(f.label, newest.label, '') as file_label, coalesce(f.mime, newest.mime, '') as file_mime,
-		  coalesce(f.bytes, newest.bytes, 0) as file_bytes, coalesce(seconds, 0) as seconds
+		  coalesce(f.bytes, newest.bytes, 0) as file_bytes, coalesce(seconds, 0) as seconds, transcript
 		from (
 		  (select direction, case direction when 'in' then 'customer' else 'phone' end as origin, wa_id, `+shownKind+` as kind, `+shownBody+` as body,
 		     'received' as status, sent_at as at, seq, `+first+` as out_seq, quoted_wa_id as quoted, extra, edited_at,
-		     file_id, state, label, mime, bytes, seconds
+		     file_id, state, label, mime, bytes, seconds, case when deleted_at is null then coalesce(transcript, '') else '' end as transcript
 		   from message left join media on message_id = id and deleted_at is null
 		   where conversation_id = @id and ((@seq = 0::bigint and @out_seq = 0::bigint) or (seq, `+first+`) < (@seq, @out_seq))
 		   order by seq desc limit @limit)
 		  union all
 		  (select 'out', origin, wa_id, kind, body, status, created_at, after_seq, out_seq, reply_to, extra, null,
-		     file_id, null, null, null, null, null
+		     file_id, null, null, null, null, null, ''
 		   from (
 		     select *, `+outboundStatus+` from outbound
 		     where conversation_id = @id and kind <> all(@changes) and ((@seq = 0::bigint and @out_seq = 0::bigint) or (after_seq, out_seq) < (@seq, @out_seq))

@@ -103,19 +103,20 @@ func (s *Server) conversationOf(ctx context.Context, id int64) (store.Conversati
 
 // Message is a message of either direction.
 type Message struct {
-	Direction string         `json:"direction" enum:"in,out"`
-	Origin    string         `json:"origin" doc:"customer, bot, phone (typed by a person), api, …"`
-	WaID      string         `json:"wa_id"`
-	Kind      string         `json:"kind"`
-	Text      string         `json:"text"`
-	Status    string         `json:"status"`
-	At        time.Time      `json:"at"`
-	QuotedID  string         `json:"quoted_id,omitempty" doc:"WhatsApp id of the message it replies to"`
-	EditedAt  *time.Time     `json:"edited_at,omitempty"`
-	Reactions []string       `json:"reactions,omitempty"`
-	File      *AttachedFile  `json:"file,omitempty"`
-	Extra     map[string]any `json:"extra,omitempty" doc:"A place, contact cards, whether it disappears"`
-	Seq       int64          `json:"seq" doc:"Place among the customer's messages; an answer has that of the last message it answers"`
+	Direction  string         `json:"direction" enum:"in,out"`
+	Origin     string         `json:"origin" doc:"customer, bot, phone (typed by a person), api, …"`
+	WaID       string         `json:"wa_id"`
+	Kind       string         `json:"kind"`
+	Text       string         `json:"text"`
+	Status     string         `json:"status"`
+	At         time.Time      `json:"at"`
+	QuotedID   string         `json:"quoted_id,omitempty" doc:"WhatsApp id of the message it replies to"`
+	EditedAt   *time.Time     `json:"edited_at,omitempty"`
+	Reactions  []string       `json:"reactions,omitempty"`
+	File       *AttachedFile  `json:"file,omitempty"`
+	Extra      map[string]any `json:"extra,omitempty" doc:"A place, contact cards, whether it disappears"`
+	Transcript string         `json:"transcript,omitempty" doc:"What a machine heard in a voice note"`
+	Seq        int64          `json:"seq" doc:"Place among the customer's messages; an answer has that of the last message it answers"`
 }
 
 // AttachedFile is the file of a message.
@@ -131,7 +132,7 @@ type AttachedFile struct {
 func messageOf(m store.ChatMessage) Message {
 	out := Message{
 		Direction: m.Direction, Origin: m.Origin, WaID: m.WaID, Kind: m.Kind, Text: m.Body, Status: m.Status, At: m.At, Seq: m.Seq,
-		QuotedID: m.Quoted, EditedAt: m.EditedAt, Reactions: m.Reactions, Extra: m.Extra,
+		QuotedID: m.Quoted, EditedAt: m.EditedAt, Reactions: m.Reactions, Extra: m.Extra, Transcript: m.Transcript,
 	}
 	if m.FileState != "" {
 		out.File = &AttachedFile{State: m.FileState, Name: m.FileLabel, Mime: m.FileMime, Bytes: m.FileBytes, Seconds: m.Seconds}

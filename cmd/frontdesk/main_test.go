@@ -250,6 +250,26 @@ func newEndpoint(t testing.TB) *endpoint {
 
 func (e *endpoint) url() string { return e.server.URL + "/v1" }
 
+// contentOf names pictures by the size of their address.
+func contentOf(content any) string {
+	parts, several := content.([]any)
+	if !several {
+		return fmt.Sprint(content)
+	}
+	var words []string
+	for _, part := range parts {
+		p, _ := part.(map[string]any)
+		if picture, is := p["image_url"].(map[string]any); is {
+			address, _ := picture["url"].(string)
+			kind, _, _ := strings.Cut(address, ";")
+			words = append(words, "seen "+kind)
+		} else {
+			words = append(words, fmt.Sprint(p["text"]))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
 func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	e.calls.Add(1)
 	e.last.Store(time.Now().UnixNano())
@@ -259,9 +279,17 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
+	if strings.HasSuffix(r.URL.Path, "/audio/transcriptions") {
+		_, _ = io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, `{"text":"seven tulips"}`)
+		return
+	}
 	var q struct {
-		Messages []struct{ Role, Content string } `json:"messages"`
-		Stream   bool                             `json:"stream"`
+		Messages []struct {
+			Role    string
+			Content any // text, or parts
+		} `json:"messages"`
+		Stream bool `json:"stream"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
 		http.Error(w, "bad request", http.StatusBadRequest)
@@ -274,7 +302,7 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) {
 			said = e.prefix
 		}
 		if m.Role == "user" {
-			said += " " + m.Content
+			said += " " + contentOf(m.Content)
 		}
 	}
 	if !q.Stream {

@@ -51,7 +51,7 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 		Received: func(account, conversation int64, wait time.Duration) { w.turns.Wake(account, conversation, wait) },
 	})
 	w.turns = conversation.New(conversation.Options{
-		Store: d.Store, Accounts: w.manager, AI: w.ai, Log: c.log, Turns: s.Limits.Turns, TurnTimeout: s.Limits.TurnTimeout,
+		Store: d.Store, Accounts: w.manager, AI: w.ai, Files: w.files, Log: c.log, Turns: s.Limits.Turns, TurnTimeout: s.Limits.TurnTimeout,
 		QueueWatch: s.Limits.QueueWatch, Drain: s.Limits.Drain,
 	})
 	if err := w.manager.Start(ctx); err != nil {
