@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"image"
-	_ "image/gif" // pictures that customers send
+	_ "image/gif" // customers send it
 	"image/jpeg"
-	_ "image/png"
+	_ "image/png" // and this
 	"io"
 	"log/slog"
 	"mime"
@@ -21,12 +21,13 @@ import (
 	"frontdesk/store"
 
 	"golang.org/x/image/draw"
-	_ "golang.org/x/image/webp"
+	_ "golang.org/x/image/webp" // and this
 )
 
 // What of a customer's files reaches a model (conversation.md).
 const (
-	hearWithin   = 20 * time.Second // after a voice note came, that its answer waits for its words
+	hearWithin   = 20 * time.Second // after a voice note came, that its answer waits for it
+	seeWithin    = 10 * time.Second // the same for pictures and documents
 	lookForFile  = 250 * time.Millisecond
 	longestVoice = 10 * time.Minute
 	mostAudio    = 25 << 20 // that the well-known services take
@@ -80,10 +81,14 @@ func (t *turn) attend(ctx context.Context, now store.Turn) (attached, error) {
 	return a, ctx.Err()
 }
 
-// arrived are the files of what waits, once voice notes are here or have had their
-// time.
+// expected says that a file may be worth waiting for.
+func expected(f store.Attachment) bool {
+	within := map[string]time.Duration{"voice": hearWithin, "image": seeWithin, "document": seeWithin}[f.Kind]
+	return f.State == "wanted" && f.Age < within
+}
+
+// arrived are the files of what waits, once they are here or have had their time.
 func (t *turn) arrived(ctx context.Context, now store.Turn) ([]store.Attachment, error) {
-	expected := func(f store.Attachment) bool { return f.State == "wanted" && f.Kind == "voice" && f.Age < hearWithin }
 	for {
 		found, err := t.p.store.Attachments(ctx, t.conversation, now.AnsweredSeq, now.LastSeq)
 		if err != nil || !slices.ContainsFunc(found, expected) {
