@@ -41,8 +41,7 @@ func says(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }
 }
 
-func TestTwoHundredTurnsAtOnceSurviveEveryFault(t *testing.T) {
-	t.Parallel()
+func TestTwoHundredTurnsAtOnceSurviveEveryFault(t *testing.T) { // alone: it takes all of the machine
 	for name, fault := range sick {
 		t.Run(name, func(t *testing.T) {
 			a, b := newEndpoint(t, fault), newEndpoint(t, answers("Yes, tulips."))

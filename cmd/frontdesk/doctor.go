@@ -62,6 +62,9 @@ func checkProviders(ctx context.Context, s *Settings, d *database, say func(stri
 		_, err := r.Test(ctx, p.ID)
 		say("provider "+p.Name, err)
 	}
+	if err := r.Close(ctx); err != nil { // the books are written at the end
+		say("providers", err)
+	}
 	presets, _ := providers.Presets()
 	for _, l := range providers.FindLocal(ctx, presets) {
 		if advice := addLocal(l, all, s.AllowPrivate); advice != "" {

@@ -105,7 +105,7 @@ func (c providersTestCommand) Run(ctx context.Context, s *Settings) error {
 	return withStore(ctx, s, func(d *database) error {
 		r := providers.New(providers.Options{Store: d.Store, Log: slog.New(slog.DiscardHandler), Allow: s.AllowPrivate})
 		answer, err := r.Test(ctx, c.ID)
-		if err != nil {
+		if err := errors.Join(err, r.Close(ctx)); err != nil { // the books are written at the end
 			return invalid(err)
 		}
 		fmt.Printf("%s answered in %v: %s\n", answer.Provider, answer.Took, answer.Text)
