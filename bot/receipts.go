@@ -41,6 +41,8 @@ func (l *link) sent(ctx context.Context, b store.Claimed) (<-chan struct{}, erro
 		default:
 		}
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	defer cancel()
 	return nil, l.i.m.store.MarkReceipts(ctx, r.marks(nil))
 }
 
@@ -75,7 +77,7 @@ func (m *Manager) keepReceipts(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case first := <-m.receipts:
-			m.writeReceipts(ctx, m.gather(first))
+			m.writeReceipts(context.WithoutCancel(ctx), m.gather(first)) // also at the stop
 		}
 	}
 }

@@ -19,7 +19,7 @@ type Change struct {
 }
 
 func (c Change) args(more pgx.NamedArgs) pgx.NamedArgs {
-	args := pgx.NamedArgs{"account": c.AccountID, "phone": c.Phone, "lid": c.LID, "wa_id": c.WaID, "ours": c.Ours}
+	args := pgx.NamedArgs{"account": c.AccountID, "phone": c.Phone, "lid": c.LID, "wa_id": clean(c.WaID), "ours": c.Ours}
 	maps.Copy(args, more)
 	return args
 }
@@ -37,7 +37,7 @@ func (s *Store) React(ctx context.Context, c Change, sign string, at time.Time) 
 		  delete from reaction using chat where conversation_id = chat.id and wa_id = @wa_id and ours = @ours and @sign = '')
 		insert into reaction (conversation_id, wa_id, ours, sign, at) select id, @wa_id, @ours, @sign, @at from chat where @sign <> ''
 		on conflict (conversation_id, wa_id, ours) do update set sign = excluded.sign, at = excluded.at where reaction.at <= excluded.at`,
-		c.args(pgx.NamedArgs{"sign": sign, "at": at}))
+		c.args(pgx.NamedArgs{"sign": clean(sign), "at": at}))
 	return err
 }
 
@@ -48,7 +48,7 @@ func (s *Store) Edit(ctx context.Context, c Change, body string) error {
 		  update outbound set body = @body from chat where conversation_id = chat.id and wa_id = @wa_id and @ours)
 		update message set body = @body, edited_at = clock() from chat
 		where conversation_id = chat.id and wa_id = @wa_id and direction = case when @ours then 'out' else 'in' end and deleted_at is null`,
-		c.args(pgx.NamedArgs{"body": body}))
+		c.args(pgx.NamedArgs{"body": clean(body)}))
 	return err
 }
 

@@ -119,8 +119,9 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 const KindUnreadable = "unreadable"
 
 // makeReadable puts a message into the place that was kept for it, and makes its
-// turn due. If that place was settled meanwhile, the message comes last. Any other
-// message that is there already is a duplicate.
+// turn due. If that place was settled meanwhile, the message comes last. All that
+// waits moves on by one stretch, so that a turn under way, which has not read it,
+// settles nothing. Any other message that is there already is a duplicate.
 func (s *Store) makeReadable(ctx context.Context, in Inbound) (Received, error) {
 	if in.Kind == KindUnreadable {
 		return Received{Duplicate: true}, nil
@@ -136,10 +137,19 @@ func (s *Store) makeReadable(ctx context.Context, in Inbound) (Received, error) 
 		  where account_id = @account for update of c),
 		m as (
 		  update message m set kind = @kind, body = @body, sent_at = @sent_at, quoted_wa_id = @quoted, extra = @extra::jsonb,
-		    seq = case when m.seq > c.answered_seq or c.state <> 'bot' then m.seq else c.last_seq + 1 end
-		  from c where m.conversation_id = c.id and m.wa_id = @wa_id and m.kind = '`+KindUnreadable+`' returning m.id, m.seq),`+keepMedia+`
+		    seq = case when c.state <> 'bot' then m.seq
+		               when m.seq > c.answered_seq then m.seq + c.last_seq - c.answered_seq
+		               else 2 * c.last_seq - c.answered_seq + 1 end
+		  from c where m.conversation_id = c.id and m.wa_id = @wa_id and m.kind = '`+KindUnreadable+`' returning m.id, m.seq),
+		others as (
+		  update message o set seq = o.seq + c.last_seq - c.answered_seq from c, m
+		  where o.conversation_id = c.id and o.id <> m.id and o.seq > c.answered_seq and c.state = 'bot'),
+		between as (
+		  update outbound o set after_seq = o.after_seq + c.last_seq - c.answered_seq from c, m
+		  where o.conversation_id = c.id and o.after_seq > c.answered_seq and c.state = 'bot'),`+keepMedia+`
 		update conversation k set
-		  last_seq = greatest(k.last_seq, m.seq),
+		  answered_seq = case when k.state = 'bot' then k.last_seq else k.answered_seq end,
+		  last_seq = case when k.state = 'bot' then greatest(2 * k.last_seq - k.answered_seq, m.seq) else greatest(k.last_seq, m.seq) end,
 		  pending_since = case when k.last_seq > k.answered_seq then k.pending_since else clock() end,
 		  due_at = greatest(coalesce(k.retry_at, '-infinity'), clock() + @wait::interval)
 		from c, m where k.id = c.id
@@ -153,7 +163,7 @@ func (s *Store) makeReadable(ctx context.Context, in Inbound) (Received, error) 
 func (in Inbound) args(s *Store) pgx.NamedArgs {
 	args := pgx.NamedArgs{
 		"account": in.AccountID, "phone": in.Phone, "lid": in.LID, "chat": in.Chat, "wait": in.Wait, "wait_max": WaitMax,
-		"wa_id": in.WaID, "kind": in.Kind, "body": in.Body, "sent_at": in.SentAt, "quoted": in.Quoted, "extra": extraOf(in.Extra),
+		"wa_id": clean(in.WaID), "kind": in.Kind, "body": clean(in.Body), "sent_at": in.SentAt, "quoted": clean(in.Quoted), "extra": extraOf(in.Extra),
 	}
 	s.mediaArgs(args, in)
 	return args
@@ -164,12 +174,13 @@ func extraOf(extra map[string]any) map[string]any {
 	if extra == nil {
 		return map[string]any{}
 	}
-	return extra
+	cleaned, _ := cleanAll(extra).(map[string]any)
+	return cleaned
 }
 
 // afterMeeting makes the writer one contact and stores the message then.
 func afterMeeting[T any](ctx context.Context, s *Store, in Inbound, store func(context.Context, Inbound) (T, error)) (T, error) {
-	if _, err := s.ResolveContact(ctx, in.Phone, in.LID, in.Name); err != nil {
+	if _, err := s.ResolveContact(ctx, in.Phone, in.LID, clean(in.Name)); err != nil {
 		var none T
 		return none, err
 	}
@@ -413,7 +424,10 @@ func (s *Store) HandOff(ctx context.Context, conversation, lo int64, reason stri
 	return s.decide(ctx, `
 		with c as (
 		  update conversation set state = 'human', state_since = clock(), answered_seq = last_seq, attempts = 0, retry_at = null
-		  where id = @id and answered_seq = @lo returning id, last_seq)
+		  where id = @id and answered_seq = @lo returning id, last_seq),
+		o as (
+		  update outbound set cancelled_at = clock() where conversation_id = (select id from c)
+		    and origin = 'bot' and claimed_at is null and `+pending+`)
 		insert into timeline (conversation_id, seq, kind, detail)
 		select id, last_seq, 'handed_off', jsonb_build_object('reason', @reason::text) from c`,
 		pgx.NamedArgs{"id": conversation, "lo": lo, "reason": reason})

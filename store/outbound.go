@@ -194,7 +194,7 @@ func (s *Store) MarkReceipts(ctx context.Context, marks []Mark) error {
 	var accounts []int64
 	var ids, receipts []string
 	for _, m := range marks {
-		accounts, ids, receipts = append(accounts, m.AccountID), append(ids, m.WaID), append(receipts, string(m.Receipt))
+		accounts, ids, receipts = append(accounts, m.AccountID), append(ids, clean(m.WaID)), append(receipts, string(m.Receipt))
 	}
 	_, err := s.hasty.Exec(ctx, `
 		update outbound o set
