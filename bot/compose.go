@@ -15,7 +15,7 @@ import (
 var errNotOurs = errors.New("only messages that were sent from this account can be changed")
 
 // compose is the WhatsApp message of a bubble, the same each time it is sent. l
-// uploads its file, if WhatsApp does not have it yet.
+// addresses changes.
 func (i *Instance) compose(ctx context.Context, l *link, b store.Claimed) (*waE2E.Message, error) {
 	about, err := i.quote(ctx, b)
 	if err != nil {
@@ -34,7 +34,7 @@ func (i *Instance) compose(ctx context.Context, l *link, b store.Claimed) (*waE2
 	case store.KindReaction, store.KindEdit, store.KindDelete:
 		return i.composeChange(ctx, l, b)
 	}
-	return i.composeFile(ctx, l, b, about)
+	return composeFile(b, about)
 }
 
 // quote is the context of a bubble that replies to a message; nil when it does not,
@@ -71,7 +71,7 @@ func (i *Instance) composeChange(ctx context.Context, l *link, b store.Claimed) 
 	target, _ := b.Extra["wa_id"].(string)
 	quoted, err := i.m.store.Quoted(ctx, b.ConversationID, target)
 	if err != nil {
-		return nil, fmt.Errorf("read the message to change: %w", err)
+		return nil, lost(fmt.Errorf("read the message to change: %w", err))
 	}
 	author := chat
 	if quoted.Ours {

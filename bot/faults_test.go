@@ -31,7 +31,7 @@ type patient struct {
 }
 
 // harms are all faults that the loopback WhatsApp knows, but for those of files
-// (media_test.go).
+// (media_test.go) and of new customers (delivery_test.go).
 var harms = []harm{
 	{name: "acknowledgement lost", faults: []wasim.Fault{{Kind: wasim.AckDrop}}},
 	{name: "message and acknowledgement lost", faults: []wasim.Fault{{Kind: wasim.AckSwallow}}},
@@ -196,12 +196,12 @@ func (p *patient) linkAgain() {
 
 func TestTableOfFaultsIsComplete(t *testing.T) {
 	t.Parallel()
-	ofFiles := []wasim.FaultKind{wasim.RefuseMedia, wasim.MediaGone, wasim.MediaLost}
+	elsewhere := []wasim.FaultKind{wasim.RefuseMedia, wasim.MediaGone, wasim.MediaLost, wasim.KeysAway}
 	for _, kind := range wasim.FaultKinds() {
 		there := slices.ContainsFunc(harms, func(h harm) bool {
 			return slices.ContainsFunc(h.faults, func(f wasim.Fault) bool { return f.Kind == kind })
 		})
-		if !there && !slices.Contains(ofFiles, kind) {
+		if !there && !slices.Contains(elsewhere, kind) {
 			t.Errorf("the fault %q is not in the table", kind)
 		}
 	}

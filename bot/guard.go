@@ -184,9 +184,17 @@ func (s *sessions) PutManySessions(ctx context.Context, changed map[string][]byt
 	if h == nil || h.late.Load() {
 		return errHeldTooLong
 	}
+	d := departing(ctx)
+	if !d.reaches(changed) {
+		h.end()
+		return errNobody
+	}
 	err := s.flush(ctx, changed)
 	if !h.end() && err == nil {
 		return errHeldTooLong
+	}
+	if err == nil {
+		d.leave()
 	}
 	return err
 }

@@ -50,11 +50,11 @@ func (f *media) readHistory(ctx context.Context, n *waE2E.HistorySyncNotificatio
 func (f *media) storeHistory(ctx context.Context, l *link, n *waE2E.HistorySyncNotification) (chats, messages int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, mediaTime)
 	defer cancel()
-	size := min(int64(n.GetFileLength())*unpacked+1, mediaBudget)
-	if err := f.i.m.mediaRoom.Acquire(ctx, size); err != nil {
+	leave, err := f.i.m.enter(ctx, int64(n.GetFileLength())*unpacked)
+	if err != nil {
 		return 0, 0, err
 	}
-	defer f.i.m.mediaRoom.Release(size)
+	defer leave()
 	h, err := l.client.DownloadHistorySync(ctx, n, true)
 	if err != nil {
 		return 0, 0, fmt.Errorf("fetch the history: %w", err)

@@ -30,7 +30,11 @@ func (l *link) receive(e *waEvents.Message) bool {
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, writeTime)
 	defer cancel()
-	if err := l.take(ctx, e); err != nil {
+	err := l.take(ctx, e)
+	if store.Unstorable(err) {
+		err = l.keepPlace(ctx, e, err)
+	}
+	if err != nil {
 		l.i.m.log.WarnContext(ctx, "Message not stored, WhatsApp keeps it", slog.Int64("account", l.i.id),
 			slog.String("message", e.Info.ID), slog.Any("error", err))
 		l.guard.refuse()
@@ -50,6 +54,22 @@ func (l *link) take(ctx context.Context, e *waEvents.Message) error {
 		return nil
 	}
 	return l.store(ctx, e.Info, in)
+}
+
+// keepPlace stores that a message came which Postgres does not take, and tells
+// people: without it, WhatsApp would offer it for ever, and nothing behind it.
+func (l *link) keepPlace(ctx context.Context, e *waEvents.Message, cause error) error {
+	l.i.m.log.ErrorContext(ctx, "Message could not be stored as it is", slog.Int64("account", l.i.id), slog.String("message", e.Info.ID),
+		slog.String("error", plain(cause)))
+	if err := l.i.m.store.RaiseAlert(ctx, l.i.id, "message_unstorable", "A message could not be stored; look at the chat on the phone"); err != nil {
+		return err
+	}
+	if changeIn(e.Message) != nil {
+		return nil
+	}
+	info := e.Info
+	info.Timestamp, info.PushName = time.Now(), ""
+	return l.store(ctx, info, store.Inbound{Kind: "unknown"})
 }
 
 // store keeps a message of a customer, or one that somebody typed on the

@@ -47,6 +47,7 @@ type records interface {
 	Restrict(ctx context.Context, id int64, r store.Restriction, until time.Time) error
 	NoteProgress(ctx context.Context, seen map[int64]time.Time) error
 	RaiseAlert(ctx context.Context, account int64, kind, says string) error
+	ResolveAlert(ctx context.Context, account int64, kind string) error
 	SetIdentity(ctx context.Context, id int64, jid, phone, lid string) error
 	ClearIdentity(ctx context.Context, id int64) error
 	DeleteAccount(ctx context.Context, id int64) error
@@ -83,7 +84,7 @@ type records interface {
 	KeepReference(ctx context.Context, account, id int64, waID string, reference []byte) error
 
 	MarkUncertain(ctx context.Context, id int64) error
-	MarkRefused(ctx context.Context, id int64, why string) error
+	MarkUnsent(ctx context.Context, id int64, why string) error
 	MarkFailed(ctx context.Context, id int64, failure string) error
 	Hold(ctx context.Context, conversation int64) error
 	Tries(ctx context.Context, account, conversation int64, window time.Duration) ([]store.Tried, error)
@@ -118,6 +119,8 @@ type Options struct {
 	Files store.Files // where files of messages are kept; nil: they are not fetched
 	Spool string      // folder of files under way; "": the system's
 
+	MediaBytes int64 // of all files under way at once (L29)
+
 	LedgerRecipients int           // remembered by the send ledger (L2)
 	LedgerEntries    int           // of each (L3)
 	LedgerCleanup    time.Duration // between two cleanups (L4)
@@ -138,6 +141,7 @@ type Manager struct {
 	files     store.Files
 	spool     string
 	mediaRoom *semaphore.Weighted // bytes of files under way
+	mediaMost int64               // of them
 	lease     time.Duration
 	devices   *devices
 	version   *version
@@ -148,12 +152,14 @@ type Manager struct {
 	note      func(topic string, id int64)
 	paused    atomic.Bool
 
-	kick    chan struct{} // look at the leases now
-	stop    context.CancelFunc
-	lasting context.Context //nolint:containedctx // what is written last; nothing ends it
-	working context.Context //nolint:containedctx // the life of every instance; Close ends it
-	running sync.WaitGroup
-	closing sync.Once
+	kick        chan struct{} // look at the leases now
+	stop        context.CancelFunc
+	lasting     context.Context //nolint:containedctx // what is written last; nothing ends it
+	working     context.Context //nolint:containedctx // the life of every instance; Close ends it
+	running     sync.WaitGroup
+	writing     sync.WaitGroup // keepReceipts, until stopWriting
+	stopWriting context.CancelFunc
+	closing     sync.Once
 
 	mu        sync.Mutex
 	instances map[int64]*Instance // by account; guarded by mu
@@ -168,7 +174,8 @@ func New(o Options) *Manager {
 	m := &Manager{
 		store: o.Store, process: o.Process, log: o.Log, http: o.HTTP, received: o.Received, debounce: o.Debounce,
 		receipts: make(chan receipt, mostReceipts),
-		bell:     o.Bell, note: o.Note, lease: o.Lease, files: o.Files, spool: o.Spool, mediaRoom: semaphore.NewWeighted(mediaBudget), kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
+		bell:     o.Bell, note: o.Note, lease: o.Lease, files: o.Files, spool: o.Spool, mediaMost: cmp.Or(o.MediaBytes, usualMediaMost),
+		kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
@@ -185,6 +192,7 @@ func New(o Options) *Manager {
 	if m.note == nil {
 		m.note = func(string, int64) {}
 	}
+	m.mediaRoom = semaphore.NewWeighted(m.mediaMost)
 	m.topics = topics{limit: cmp.Or(o.Subscribers, usualSubscribers), log: m.log, all: map[string]map[*Subscription]bool{}}
 	if m.lease <= 0 {
 		m.lease = usualLease
@@ -213,7 +221,9 @@ func (m *Manager) Start(ctx context.Context) error {
 	m.running.Go(func() { m.version.refresh(working) })
 	m.running.Go(func() { m.keepLeases(working) })
 	m.running.Go(func() { m.noteProgress(working) })
-	m.running.Go(func() { m.keepReceipts(working) })
+	writing, stopWriting := context.WithCancel(lasting) // after the last instance
+	m.stopWriting = stopWriting
+	m.writing.Go(func() { m.keepReceipts(writing) })
 	m.running.Go(func() { m.sweep(working) })
 	m.running.Go(func() { m.ledger.run(working) })
 	m.running.Go(func() { m.store.Listen(working, m.heard) })
@@ -241,6 +251,8 @@ func (m *Manager) close(ctx context.Context) error {
 	m.running.Wait()
 	held := m.Held()
 	m.release(held)
+	m.stopWriting()
+	m.writing.Wait()
 	m.flushReceipts(ctx)
 	err := m.store.LeaveProcess(ctx, m.process)
 	m.topics.close()

@@ -22,13 +22,13 @@ import (
 
 // Limits of the fetching of files.
 const (
-	mediaBudget   = 256 << 20 // bytes of all files under way in this process (L29)
-	mediaTogether = 10        // jobs that are read at once
-	mediaTime     = 5 * time.Minute
-	mostFetches   = 8 // tries of one file
-	mostAsked     = 3 // times that the phone is asked to upload it again
-	phoneTime     = time.Minute
-	overhead      = 1 << 10 // padding and sum of an encrypted file
+	usualMediaMost = 256 << 20 // bytes of all files under way in this process (L29)
+	mediaTogether  = 10        // jobs that are read at once
+	mediaTime      = 5 * time.Minute
+	mostFetches    = 8 // tries of one file
+	mostAsked      = 3 // times that the phone is asked to upload it again
+	phoneTime      = time.Minute
+	overhead       = 1 << 10 // padding and sum of an encrypted file
 )
 
 var (
@@ -83,6 +83,19 @@ func (f *media) round(ctx context.Context) int {
 	return len(jobs)
 }
 
+// enter waits for room for a file of that size; leave gives it back.
+func (m *Manager) enter(ctx context.Context, bytes int64) (leave func(), err error) {
+	size := min(max(bytes, 1), m.mediaMost)
+	if err := m.mediaRoom.Acquire(ctx, size); err != nil {
+		return nil, err
+	}
+	m.counts.mediaBytes.Add(size)
+	return func() {
+		m.counts.mediaBytes.Add(-size)
+		m.mediaRoom.Release(size)
+	}, nil
+}
+
 // fetch streams a file from WhatsApp to the disk and from there to store.Files.
 func (f *media) fetch(ctx context.Context, l *link, j store.MediaJob) error {
 	part, err := referred(j.Kind, j.Reference)
@@ -91,15 +104,11 @@ func (f *media) fetch(ctx context.Context, l *link, j store.MediaJob) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, mediaTime)
 	defer cancel()
-	size := min(max(j.Bytes, 1), mediaBudget)
-	if err := f.i.m.mediaRoom.Acquire(ctx, size); err != nil {
+	leave, err := f.i.m.enter(ctx, j.Bytes)
+	if err != nil {
 		return err
 	}
-	f.i.m.counts.mediaBytes.Add(size)
-	defer func() {
-		f.i.m.counts.mediaBytes.Add(-size)
-		f.i.m.mediaRoom.Release(size)
-	}()
+	defer leave()
 	beside, err := os.CreateTemp(f.i.m.spool, "media-*")
 	if err != nil {
 		return err

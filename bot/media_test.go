@@ -15,6 +15,8 @@ import (
 	"frontdesk/bot"
 	"frontdesk/bot/wasim"
 	"frontdesk/store"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // samples are files that begin as their formats do, with what people get to see.
@@ -275,6 +277,33 @@ func TestPlacesCardsAndQuotesAreKept(t *testing.T) {
 		l := all[len(all)-1].Location
 		return l != nil && l.Latitude == 1.5 && l.Name == "Here"
 	})
+}
+
+// pickyStore takes no message with a text.
+type pickyStore struct{ *store.Store }
+
+func (s pickyStore) Receive(ctx context.Context, in store.Inbound) (store.Received, error) {
+	if in.Body != "" {
+		return store.Received{}, &pgconn.PgError{Code: "22008", Message: "date/time field value out of range"}
+	}
+	return s.Store.Receive(ctx, in)
+}
+
+func TestMessageThatCannotBeStoredKeepsItsPlaceAndIsSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.manager("a", func(o *bot.Options) { o.Store = pickyStore{w.store} })
+	account := w.pair(desk)
+	w.write(customer, desk, 1, 1)
+	w.last(account, "its place", func(m store.ChatMessage) bool { return m.Kind == "unknown" })
+	if kinds := w.openAlerts(); !slices.Contains(kinds, "message_unstorable") {
+		t.Errorf("people were told %v", kinds)
+	}
+	file := samples()["image"]
+	file.Caption = ""
+	_, err := w.wa.Customer(customer).SendMedia(t.Context(), desk, file)
+	must(t, err)
+	w.last(account, "what comes after it", func(m store.ChatMessage) bool { return m.Kind == "image" })
 }
 
 func TestCallIsRejectedAndAnsweredOnceIfThereIsAText(t *testing.T) {

@@ -8,21 +8,14 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"frontdesk/store"
-
-	"go.mau.fi/whatsmeow"
-	"go.mau.fi/whatsmeow/types"
 )
 
 // Patience of an outbox.
 const (
-	ackTime     = 20 * time.Second     // longest wait for WhatsApp's acknowledgement
-	sendTime    = 90 * time.Second     // and for everything around it
-	mostRefusal = 5                    // times that WhatsApp may refuse a bubble before it is given up
 	mostQueued  = 10_000               // conversations that wait; beyond, the sweep finds them
 	mostMarking = 1000                 // marks under way that are remembered, before those that are over go
 	timerMargin = 5 * time.Millisecond // after which the database's clock agrees
@@ -42,10 +35,12 @@ type outbox struct {
 	others  []int64         // the other ones; guarded by mu
 	queued  map[int64]bool  // those in answers (true) or others; guarded by mu
 	later   map[int64]later // those with a time of their own; guarded by mu
+	tallies map[int64]tally // of bubbles that failed, by bubble; guarded by mu
+	loading map[int64]bool  // conversations whose next file is on its way to WhatsApp; guarded by mu
 
-	refusals map[int64]int             // by bubble; used by run only
-	open     map[int64]bool            // conversations whose last try may have arrived; used by run only
-	marking  map[int64]<-chan struct{} // conversations whose last bubble is being marked as sent; used by run only
+	uploads sync.WaitGroup            // those of loading
+	open    map[int64]bool            // conversations whose last try may have arrived; used by run only
+	marking map[int64]<-chan struct{} // conversations whose last bubble is being marked as sent; used by run only
 }
 
 // later is a conversation that has something to send at a time of its own.
@@ -57,7 +52,8 @@ type later struct {
 func newOutbox(i *Instance) *outbox {
 	return &outbox{
 		i: i, wake: make(chan struct{}, 1), ready: make(chan struct{}, 1),
-		queued: map[int64]bool{}, later: map[int64]later{}, refusals: map[int64]int{}, open: map[int64]bool{}, marking: map[int64]<-chan struct{}{},
+		queued: map[int64]bool{}, later: map[int64]later{}, tallies: map[int64]tally{}, loading: map[int64]bool{},
+		open: map[int64]bool{}, marking: map[int64]<-chan struct{}{},
 	}
 }
 
@@ -165,8 +161,11 @@ func (o *outbox) back(conversation int64, answers bool) {
 	}
 }
 
-// run sends until ctx ends.
+// run sends until ctx ends. When it returns, no file is on its way and what was
+// sent is marked: whoever sends next begins with a clear table.
 func (o *outbox) run(ctx context.Context) {
+	defer o.awaitMarks()
+	defer o.uploads.Wait()
 	o.i.m.ledger.forget(o.i.id) // another process may have sent meanwhile
 	pause := soon
 	for ctx.Err() == nil {
@@ -232,30 +231,37 @@ var errOffline = errors.New("the account is not connected")
 // queued.
 func (o *outbox) sendNext(ctx context.Context, conversation int64) error {
 	l := o.i.current()
-	if l == nil || !l.online.Load() || !o.i.m.own() {
+	if l == nil || !l.online.Load() || l.silent.Load() || !o.i.m.own() {
 		return errOffline
+	}
+	if o.isLoading(conversation) {
+		return nil // it comes back when the file is there
 	}
 	o.awaitMark(ctx, conversation)
 	bubble, err := o.i.m.store.Claim(ctx, conversation, o.i.m.process)
-	if errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		delete(o.open, conversation)
 		return nil
-	}
-	if err == nil {
+	case err != nil:
+	case lacksFile(bubble):
+		return o.load(ctx, l, bubble)
+	default:
 		o.i.m.ledger.note(ctx, o.i.id, conversation, bubble.WaID)
 		err = o.deliver(ctx, l, bubble)
 	}
 	if err != nil {
-		if ctx.Err() == nil {
-			o.i.m.log.WarnContext(ctx, "Message not sent yet", slog.Int64("account", o.i.id),
-				slog.Int64("conversation", conversation), slog.String("error", plain(err)))
-		}
-		return err
+		o.warn(ctx, bubble, conversation, err)
 	}
-	if bubble.NextIn != nil {
-		o.expect(store.Pending{ConversationID: conversation, DueIn: *bubble.NextIn, Answers: bubble.Answers})
+	return err
+}
+
+// warn says, unless everything ends, that a message stays queued.
+func (o *outbox) warn(ctx context.Context, b store.Claimed, conversation int64, err error) {
+	if ctx.Err() == nil {
+		o.i.m.log.WarnContext(ctx, "Message not sent yet", slog.Int64("account", o.i.id),
+			slog.Int64("conversation", conversation), slog.String("message", b.WaID), slog.String("error", plain(err)))
 	}
-	return nil
 }
 
 // awaitMark waits until the last bubble of a conversation is marked as sent: before,
@@ -273,6 +279,19 @@ func (o *outbox) awaitMark(ctx context.Context, conversation int64) {
 	}
 }
 
+// awaitMarks waits until all that was sent is marked, but no longer than a statement
+// may take.
+func (o *outbox) awaitMarks() {
+	over := time.After(writeTime)
+	for _, marked := range o.marking {
+		select {
+		case <-marked:
+		case <-over:
+			return
+		}
+	}
+}
+
 func closed(c <-chan struct{}) bool {
 	select {
 	case <-c:
@@ -280,114 +299,4 @@ func closed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// deliver sends a claimed bubble and marks what became of it. Whatever is
-// uncertain stays queued: the same id again is one message on the phone.
-func (o *outbox) deliver(ctx context.Context, l *link, b store.Claimed) error {
-	err := o.send(ctx, l, b)
-	delete(o.open, b.ConversationID)
-	switch {
-	case err == nil:
-		o.i.m.counts.sent.Add(1)
-		delete(o.refusals, b.ID)
-		marked, err := l.sent(ctx, b)
-		if marked != nil {
-			o.marking[b.ConversationID] = marked
-		}
-		return err
-	case uncertain(err):
-		o.open[b.ConversationID] = true
-		return o.noteUncertain(ctx, b, err)
-	case reachedOut(err):
-		return o.hold(ctx, b, err)
-	}
-	o.refusals[b.ID]++
-	if o.refusals[b.ID] < mostRefusal && !final(err) {
-		return errors.Join(err, o.i.m.store.MarkRefused(ctx, b.ID, plain(err)))
-	}
-	o.i.m.counts.failed.Add(1)
-	delete(o.refusals, b.ID)
-	o.i.m.log.ErrorContext(ctx, "Message given up", slog.Int64("account", o.i.id), slog.String("message", b.WaID), slog.String("error", plain(err)))
-	return o.i.m.store.MarkFailed(ctx, b.ID, plain(err))
-}
-
-// noteUncertain writes down that a bubble may have arrived, if it may.
-func (o *outbox) noteUncertain(ctx context.Context, b store.Claimed, err error) error {
-	for _, before := range []error{whatsmeow.ErrNotConnected, whatsmeow.ErrIQTimedOut, whatsmeow.ErrIQDisconnected, errHeldTooLong, errFenced} {
-		if errors.Is(err, before) {
-			return err
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
-	defer cancel()
-	return errors.Join(err, o.i.m.store.MarkUncertain(ctx, b.ID))
-}
-
-// hold leaves a conversation alone until WhatsApp allows new chats again, or the
-// customer writes: trying blindly makes the restriction worse.
-func (o *outbox) hold(ctx context.Context, b store.Claimed, cause error) error {
-	if err := o.i.restricted(ctx); err != nil {
-		return err
-	}
-	if err := o.i.m.store.MarkRefused(ctx, b.ID, plain(cause)); err != nil {
-		return err
-	}
-	return o.i.m.store.Hold(ctx, b.ConversationID)
-}
-
-func (o *outbox) send(ctx context.Context, l *link, b store.Claimed) error {
-	to, err := types.ParseJID(b.Chat)
-	if err != nil {
-		return &finalError{fmt.Errorf("read the chat's address: %w", err)}
-	}
-	ctx, cancel := context.WithTimeout(ctx, sendTime)
-	defer cancel()
-	message, err := o.i.compose(ctx, l, b)
-	if err != nil {
-		return err
-	}
-	// It ends after the connection: whatsmeow closes the channel of a cancelled send
-	// while the acknowledgement may be written to it.
-	sending, end := context.WithTimeout(l.ctx, sendTime)
-	defer end()
-	_, err = l.client.SendMessage(sending, to, message, whatsmeow.SendRequestExtra{ID: b.WaID, Timeout: ackTime}) //nolint:contextcheck // the life of the link
-	if err == nil {
-		l.met(ctx, to)
-		err = l.applyOwn(ctx, to, b)
-	}
-	return err
-}
-
-// reachedOut says that WhatsApp does not let the account begin this chat: error 463.
-// whatsmeow gives the number as text only.
-func reachedOut(err error) bool {
-	return errors.Is(err, whatsmeow.ErrServerReturnedError) && strings.HasSuffix(err.Error(), " 463")
-}
-
-// uncertain says that the bubble may or may not have left: only repeating it with
-// the same id is safe.
-func uncertain(err error) bool {
-	var cut *whatsmeow.DisconnectedError
-	for _, target := range []error{
-		whatsmeow.ErrMessageTimedOut, whatsmeow.ErrNotConnected, whatsmeow.ErrIQTimedOut, whatsmeow.ErrIQDisconnected,
-		context.Canceled, context.DeadlineExceeded, errHeldTooLong, errFenced,
-	} {
-		if errors.Is(err, target) {
-			return true
-		}
-	}
-	return errors.As(err, &cut)
-}
-
-// finalError is refused however often it is tried.
-type finalError struct{ cause error }
-
-func (e *finalError) Error() string { return e.cause.Error() }
-func (e *finalError) Unwrap() error { return e.cause }
-
-// final says that trying again is pointless.
-func final(err error) bool {
-	var f *finalError
-	return errors.As(err, &f)
 }

@@ -18,7 +18,7 @@ type Stats struct {
 	Subscribers   int   // of all topics (L6)
 	LedgerEntries int   // of the send ledger (L3)
 	LedgerPeople  int   // that it remembers (L2)
-	MediaBytes    int64 // of files that are being fetched
+	MediaBytes    int64 // of files under way, either way (L29)
 	Received      int64 // customers' messages stored
 	Sent          int64 // bubbles that WhatsApp acknowledged
 	Failed        int64 // bubbles given up

@@ -2,9 +2,11 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"frontdesk/store"
 
@@ -19,20 +21,61 @@ var mediaTypes = map[string]whatsmeow.MediaType{
 	"audio": whatsmeow.MediaAudio, "voice": whatsmeow.MediaAudio, "document": whatsmeow.MediaDocument,
 }
 
-// composeFile is a message with a file. WhatsApp gets the file once: what it needs
-// to find it again is kept with the bubble before that is sent.
-func (i *Instance) composeFile(ctx context.Context, l *link, b store.Claimed, about *waE2E.ContextInfo) (*waE2E.Message, error) {
-	reference := b.Reference
-	if reference == nil {
-		if l == nil || b.FileID == nil || i.m.files == nil {
-			return nil, errNoFile
-		}
-		var err error
-		if reference, err = i.upload(ctx, l, b); err != nil {
-			return nil, err
-		}
+// mostLoading is how many files of one account go to WhatsApp at once.
+const mostLoading = 4
+
+// lacksFile says that a bubble's file has to be given to WhatsApp first.
+func lacksFile(b store.Claimed) bool { return b.FileID != nil && b.Reference == nil }
+
+// load gives the file of a bubble to WhatsApp while other conversations go on: it
+// may take minutes. Meanwhile the bubble counts as untried.
+func (o *outbox) load(ctx context.Context, l *link, b store.Claimed) error {
+	if err := o.i.m.store.MarkUnsent(ctx, b.ID, ""); err != nil {
+		return err
 	}
-	part, err := referred(b.Kind, reference)
+	if !o.beginLoading(b.ConversationID) {
+		o.put(b.ConversationID, later{time.Now().Add(soon), b.Answers})
+		return nil
+	}
+	o.uploads.Go(func() { o.loaded(ctx, b, o.i.upload(ctx, l, b)) })
+	return nil
+}
+
+// loaded has a conversation looked at again, whose file is there or failed.
+func (o *outbox) loaded(ctx context.Context, b store.Claimed, err error) {
+	o.mu.Lock()
+	delete(o.loading, b.ConversationID)
+	o.mu.Unlock()
+	if err != nil {
+		err = o.keep(ctx, b, err)
+	}
+	if err != nil {
+		o.warn(ctx, b, b.ConversationID, err)
+		o.put(b.ConversationID, later{time.Now().Add(soon), true})
+		return
+	}
+	o.add(b.ConversationID, true)
+}
+
+func (o *outbox) beginLoading(conversation int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.loading) >= mostLoading {
+		return false
+	}
+	o.loading[conversation] = true
+	return true
+}
+
+func (o *outbox) isLoading(conversation int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.loading[conversation]
+}
+
+// composeFile is a message with a file that WhatsApp has.
+func composeFile(b store.Claimed, about *waE2E.ContextInfo) (*waE2E.Message, error) {
+	part, err := referred(b.Kind, b.Reference)
 	if err != nil {
 		return nil, &finalError{err}
 	}
@@ -56,43 +99,52 @@ func (i *Instance) composeFile(ctx context.Context, l *link, b store.Claimed, ab
 	return nil, &finalError{errNoFile}
 }
 
-// upload streams a bubble's file to WhatsApp and keeps where it is.
-func (i *Instance) upload(ctx context.Context, l *link, b store.Claimed) ([]byte, error) {
+// upload streams a bubble's file to WhatsApp, which gets it once: where it is, is
+// kept with the bubble before that is sent.
+func (i *Instance) upload(ctx context.Context, l *link, b store.Claimed) error {
 	f, err := i.m.store.File(ctx, *b.FileID)
 	if err != nil {
-		return nil, &finalError{fmt.Errorf("find the file: %w", err)}
+		return lost(fmt.Errorf("find the file: %w", err))
 	}
 	ctx, cancel := context.WithTimeout(ctx, mediaTime)
 	defer cancel()
-	size := min(max(f.Bytes, 1), mediaBudget)
-	if err := i.m.mediaRoom.Acquire(ctx, size); err != nil {
-		return nil, err
+	leave, err := i.m.enter(ctx, f.Bytes)
+	if err != nil {
+		return err
 	}
-	defer i.m.mediaRoom.Release(size)
+	defer leave()
 	file, err := i.m.files.Open(ctx, f.Name)
 	if err != nil {
-		return nil, fmt.Errorf("open the file: %w", err)
+		return lost(fmt.Errorf("open the file: %w", err))
 	}
 	defer file.Close()
 	beside, err := os.CreateTemp(i.m.spool, "upload-*")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer os.Remove(beside.Name())
 	defer beside.Close()
 	there, err := l.client.UploadReader(ctx, file, beside, mediaTypes[b.Kind])
 	if err != nil {
-		return nil, fmt.Errorf("upload the file: %w", err)
+		return fmt.Errorf("upload the file: %w", err)
 	}
 	part, err := i.describe(ctx, f, b, there)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	reference, err := proto.Marshal(part)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return reference, i.m.store.KeepReference(ctx, i.id, b.ID, b.WaID, reference)
+	return i.m.store.KeepReference(ctx, i.id, b.ID, b.WaID, reference)
+}
+
+// lost is err, final if the file is there no more.
+func lost(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return &finalError{err}
+	}
+	return err
 }
 
 // describe is the part of a message that leads to an uploaded file.
@@ -127,8 +179,11 @@ func (i *Instance) describe(ctx context.Context, f store.File, b store.Claimed, 
 		return audio, nil
 	}
 	v, err := i.hear(ctx, f)
-	if err != nil {
+	if errors.Is(err, ErrNoVoice) {
 		return nil, &finalError{err}
+	}
+	if err != nil {
+		return nil, lost(err)
 	}
 	audio.Seconds, audio.Waveform = new(uint32(v.Seconds)), v.Waveform
 	return audio, nil

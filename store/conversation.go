@@ -439,17 +439,19 @@ func (s *Store) decide(ctx context.Context, statement string, args pgx.NamedArgs
 }
 
 // SetState gives the conversation to the bot or to people. Away from the bot,
-// what came so far is settled and unclaimed bubbles of the bot are cancelled.
+// what came so far is settled; either way, what the bot had to say and nobody has
+// tried to send is cancelled.
 func (s *Store) SetState(ctx context.Context, conversation int64, state State, by string) error {
 	done, err := s.decide(ctx, `
-		with c as (
-		  update conversation set state = @state, state_since = clock(),
-		    answered_seq = case when @state = 'bot' then answered_seq else last_seq end
-		  where id = @id returning id, last_seq),
+		with was as (select id, state from conversation where id = @id for update),
+		c as (
+		  update conversation c set state = @state,
+		    state_since = case when was.state = @state then c.state_since else clock() end,
+		    answered_seq = case when @state = 'bot' then c.answered_seq else c.last_seq end
+		  from was where c.id = was.id returning c.id, c.last_seq, was.state as before),
 		o as (
-		  update outbound set cancelled_at = clock()
-		  where @state <> 'bot' and conversation_id = (select id from c) and origin = 'bot'
-		    and claimed_at is null and sent_at is null and failed_at is null and cancelled_at is null)
+		  update outbound set cancelled_at = clock() from c
+		  where (c.before <> 'bot' or @state <> 'bot') and conversation_id = c.id and origin = 'bot' and claimed_at is null and `+pending+`)
 		insert into timeline (conversation_id, seq, kind, detail)
 		select id, last_seq, 'state', jsonb_build_object('state', @state::text, 'by', @by::text) from c`,
 		pgx.NamedArgs{"id": conversation, "state": state, "by": by})

@@ -175,6 +175,11 @@ var mergeSteps = []string{
 	  chat = case when more.active_at > k.active_at then more.chat else k.chat end,
 	  active_at = greatest(k.active_at, more.active_at)
 	from more where k.id = more.kept`,
+	// where a person speaks, the bot does not
+	pair + `
+	update outbound o set cancelled_at = clock() from pair join conversation k on k.id = kept
+	where o.conversation_id = kept and k.state <> 'bot' and o.origin = 'bot' and o.claimed_at is null
+	  and o.sent_at is null and o.failed_at is null and o.cancelled_at is null`,
 	// the other one is closed
 	pair + `,
 	noted as (

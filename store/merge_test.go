@@ -115,6 +115,22 @@ func TestMergeKeepsWhatWaitsToBeSentInOrder(t *testing.T) {
 	}
 }
 
+func TestMergeLeavesTheBotNothingToSayWhereAPersonSpeaks(t *testing.T) {
+	d := newDesk(t)
+	taken := d.take(t, d.from("", hidden, "A")).ConversationID
+	must(t, d.SetState(t.Context(), taken, store.StateHuman, "test"))
+	d.answer(t, d.take(t, d.from(number, "", "B")).ConversationID, 0, 1, false)
+	one, err := d.FindContact(t.Context(), store.Address{LID: hidden})
+	must(t, err)
+	other, err := d.FindContact(t.Context(), store.Address{Phone: number})
+	must(t, err)
+	_, err = d.MergeContacts(t.Context(), other.ID, one.ID, "token test")
+	must(t, err)
+	if n, err := d.PendingOutbound(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d answers of the bot wait in a person's conversation: %v", n, err)
+	}
+}
+
 func TestUnmergePutsEverythingBack(t *testing.T) {
 	d := newDesk(t)
 	a := d.take(t, d.from("", hidden, "A"))

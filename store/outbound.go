@@ -94,10 +94,11 @@ const held = `(a.restriction = 'new_chats' and a.restricted_until > clock() and 
 // Claim takes the next bubble of a conversation for sending, in order. None:
 // ErrNotFound. Between the bot and a person who takes over, this row decides:
 // exactly one wins. Only the owner of the account's lease gets a bubble, and
-// nobody gets one that is held.
+// nobody gets one that is held. A bubble still claimed had a try that nobody told
+// the end of: it may have arrived.
 func (s *Store) Claim(ctx context.Context, conversation int64, p Process) (Claimed, error) {
 	return s.claimed(one[Claimed](ctx, s.hasty, `
-		update outbound o set claimed_at = clock(), attempts = o.attempts + 1
+		update outbound o set claimed_at = clock(), attempts = o.attempts + 1, perhaps_at = coalesce(o.perhaps_at, o.claimed_at)
 		from conversation c, account_lease l, account a
 		where o.id = (select b.id from outbound b join conversation d on d.id = b.conversation_id
 		              where d.id = @conversation and `+pending+` and b.due_at <= clock()
@@ -151,14 +152,15 @@ func (s *Store) MarkUncertain(ctx context.Context, id int64) error {
 	return err
 }
 
-// MarkRefused notes that WhatsApp refused a bubble for now, and why. Unless an
-// earlier try may have arrived, it is as if it had never been tried: it may still be
-// cancelled, and is if a person took the conversation from the bot meanwhile.
-func (s *Store) MarkRefused(ctx context.Context, id int64, why string) error {
+// MarkUnsent notes that a try of a bubble ended and that nothing arrived by it,
+// and why ("": for no fault). Unless an earlier try may have arrived, it is as if it had never been
+// tried: it may still be cancelled, and is if a person took the conversation from
+// the bot since it was written.
+func (s *Store) MarkUnsent(ctx context.Context, id int64, why string) error {
 	_, err := s.hasty.Exec(ctx, `
-		update outbound o set failure = @why,
+		update outbound o set failure = coalesce(nullif(@why, ''), failure),
 		  claimed_at = case when o.perhaps_at is null then null else o.claimed_at end,
-		  cancelled_at = case when o.perhaps_at is null and o.origin = 'bot' and c.state <> 'bot' then clock() end
+		  cancelled_at = case when o.perhaps_at is null and o.origin = 'bot' and (c.state <> 'bot' or o.created_at < c.state_since) then clock() end
 		from conversation c where o.id = @id and c.id = o.conversation_id and `+pending, pgx.NamedArgs{"id": id, "why": why})
 	return err
 }

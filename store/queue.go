@@ -176,6 +176,17 @@ func (f sender) checkPace() error {
 // counting of new chats: "fc".
 const newChatLock = 0x6663
 
+// NewChats is how many chats the account that began most has begun in 24 hours.
+func (s *Store) NewChats(ctx context.Context) (int, error) {
+	var n int
+	err := s.pool.QueryRow(ctx, `
+		select coalesce(max(n), 0) from (
+		  select count(*) as n from outbound
+		  where new_chat and cancelled_at is null and coalesce(sent_at, failed_at, 'infinity') > clock() - $1::interval group by account_id) begun`,
+		budgetWindow).Scan(&n)
+	return n, err
+}
+
 // checkNewChat refuses a new chat that WhatsApp does not allow now, or that is more
 // than the account may begin in any 24 hours. What waits to be sent counts for the
 // moment when it may be sent. The lock is held until tx ends.

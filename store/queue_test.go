@@ -205,7 +205,7 @@ func TestRestrictedAccountBeginsNoChatsAndAnswersRunningOnes(t *testing.T) {
 		t.Fatalf("a running chat gave %+v, %v", c, err)
 	}
 
-	must(t, d.MarkRefused(t.Context(), c.ID, "463"))
+	must(t, d.MarkUnsent(t.Context(), c.ID, "463"))
 	must(t, d.Hold(t.Context(), r.ConversationID))
 	if _, err := d.Claim(t.Context(), r.ConversationID, d.process); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a held chat was claimed: %v", err)
@@ -285,5 +285,43 @@ func TestClaimLooksForTheNextBubbleOnlyWhereThereIsOne(t *testing.T) {
 			t.Errorf("another bubble is expected: %t, want %t", more, want)
 		}
 		must(t, d.MarkSent(t.Context(), c.ID))
+	}
+}
+
+func TestTryThatACrashCutOffMayHaveArrivedWhateverComesLater(t *testing.T) {
+	d := pairedDesk(t)
+	r := d.receive(t, "A")
+	d.answer(t, r.ConversationID, 0, 1, false)
+	_, err := d.Claim(t.Context(), r.ConversationID, d.process) // its frame leaves, then the process dies
+	must(t, err)
+	c, err := d.Claim(t.Context(), r.ConversationID, d.process)
+	must(t, err)
+	must(t, d.MarkUnsent(t.Context(), c.ID, "429"))
+	if o, err := d.CancelMessage(t.Context(), d.account, c.ID); !errors.Is(err, store.ErrTooLate) {
+		t.Errorf("what may have arrived was cancelled: %q, %v", o.Status, err)
+	}
+}
+
+func TestAnswerThatNeverLeftEndsWithTheBotsTurn(t *testing.T) {
+	d := pairedDesk(t)
+	r := d.receive(t, "A")
+	d.answer(t, r.ConversationID, 0, 1, false)
+	c, err := d.Claim(t.Context(), r.ConversationID, d.process)
+	must(t, err)
+	must(t, d.SetState(t.Context(), r.ConversationID, store.StateHuman, "test"))
+	must(t, d.SetState(t.Context(), r.ConversationID, store.StateBot, "test"))
+	must(t, d.MarkUnsent(t.Context(), c.ID, "429"))
+	if _, err := d.Claim(t.Context(), r.ConversationID, d.process); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an answer from before a person spoke leaves: %v", err)
+	}
+}
+
+func TestGivingTheBotWhatItHasChangesNothing(t *testing.T) {
+	d := pairedDesk(t)
+	r := d.receive(t, "A")
+	d.answer(t, r.ConversationID, 0, 1, false)
+	must(t, d.SetState(t.Context(), r.ConversationID, store.StateBot, "test"))
+	if _, err := d.Claim(t.Context(), r.ConversationID, d.process); err != nil {
+		t.Errorf("the answer under way was dropped: %v", err)
 	}
 }

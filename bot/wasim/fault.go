@@ -48,6 +48,8 @@ const (
 	Refuse FaultKind = "refuse"
 	// MutePings leaves keepalives unanswered.
 	MutePings FaultKind = "mute-pings"
+	// KeysAway gives an account no keys of a customer it has not written to yet.
+	KeysAway FaultKind = "keys-away"
 	// RefuseMedia answers uploads and downloads with the status Code (403 unless
 	// told).
 	RefuseMedia FaultKind = "refuse-media"
@@ -87,7 +89,7 @@ const (
 
 var waiting = []FaultKind{
 	AckDrop, AckSwallow, AckDelay, Nack, CutBefore, CutAfter, CutDelivery, Replay, Reencrypt,
-	Garble, Retry, Refuse, MutePings, RefuseMedia, MediaGone, MediaLost,
+	Garble, Retry, Refuse, MutePings, KeysAway, RefuseMedia, MediaGone, MediaLost,
 }
 
 var immediate = []FaultKind{Cut, StreamError, Timelock, Freeze, Replaced, LoggedOut, Reinstalled}

@@ -149,11 +149,15 @@ func (c *connection) bundleFor(jid types.JID) []waBinary.Node {
 	case c.phone.owns(jid) && jid.Device == 0:
 		return c.phone.offer()
 	case number != "" && jid.Device == 0 && c.server.phone(number) == nil:
+		if _, away := c.server.faults.strikes(KeysAway, c.phone.number, number); away {
+			return noKeys
+		}
 		return c.server.Customer(number).offer()
-	default:
-		return []waBinary.Node{{Tag: "error", Attrs: waBinary.Attrs{"code": 404, "text": "item-not-found"}}}
 	}
+	return noKeys
 }
+
+var noKeys = []waBinary.Node{{Tag: "error", Attrs: waBinary.Attrs{"code": 404, "text": "item-not-found"}}}
 
 // lookUp tells which users exist, by which names and on which devices.
 func (c *connection) lookUp(n *waBinary.Node) ([]waBinary.Node, error) {

@@ -13,6 +13,7 @@ import (
 
 	"frontdesk/providers"
 	"frontdesk/store"
+	"frontdesk/store/pglocal"
 )
 
 type doctorCommand struct{}
@@ -32,6 +33,9 @@ func (doctorCommand) Run(ctx context.Context, s *Settings) error {
 	say("disk", enoughDisk(s.DataDir))
 	err := withStore(ctx, s, func(d *database) error {
 		say("database", d.Ping(ctx))
+		if s.embedded() {
+			fmt.Printf("→ reach it by psql -h %s -U postgres %s\n", pglocal.Socket(s.postgresDir()), databaseName)
+		}
 		say("clock", sameClock(ctx, d))
 		checkProviders(ctx, s, d, say)
 		return nil

@@ -50,7 +50,7 @@ func (c *collector) accounts(out chan<- prometheus.Metric) {
 		gauge(out, "accounts", "Accounts of this process by status.", float64(n), "status", string(status))
 	}
 	gauge(out, "lease_owned", "Accounts whose lease this process has.", float64(s.Leases))
-	gauge(out, "media_bytes_in_flight", "Bytes of files that are being fetched.", float64(s.MediaBytes))
+	gauge(out, "media_bytes_in_flight", "Bytes of files under way, either way (L29).", float64(s.MediaBytes))
 	gauge(out, "subscribers", "Followers of the topics inside this process (L6).", float64(s.Subscribers))
 	gauge(out, "ledger_recipients", "Recipients that the send ledger remembers (L2).", float64(s.LedgerPeople))
 	gauge(out, "ledger_entries", "Messages that the send ledger remembers (L3).", float64(s.LedgerEntries))
@@ -89,6 +89,9 @@ func (c *collector) database(out chan<- prometheus.Metric) {
 	defer cancel()
 	if n, err := c.store.PendingOutbound(ctx); err == nil {
 		gauge(out, "outbound_pending", "Messages that wait to be sent, of all processes.", float64(n))
+	}
+	if n, err := c.store.NewChats(ctx); err == nil {
+		gauge(out, "new_chats_busiest", "Chats that the busiest account has begun in 24 hours.", float64(n))
 	}
 	if n, err := c.store.WaitingMedia(ctx); err == nil {
 		gauge(out, "media_wanted", "Files that wait to be fetched, of all processes.", float64(n))

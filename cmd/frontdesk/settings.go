@@ -41,6 +41,7 @@ type Limits struct {
 	MemoryAlarmMiB   int           `name:"memory-alarm-mib" env:"MEMORY_ALARM_MIB" default:"1024" help:"Memory alarm."`
 	Shutdown         time.Duration `env:"SHUTDOWN" default:"10s" help:"Longest stop."`
 	Subscribers      int           `env:"SUBSCRIBERS" default:"50" help:"Followers of one topic inside a process."`
+	MediaMiB         int           `name:"media-mib" env:"MEDIA_MIB" default:"256" help:"Files of messages under way at once, in MiB."`
 	LedgerRecipients int           `name:"ledger-recipients" env:"LEDGER_RECIPIENTS" default:"10000" help:"Recipients that the send ledger remembers."`
 	LedgerEntries    int           `name:"ledger-entries" env:"LEDGER_ENTRIES" default:"100" help:"Messages that it remembers of each."`
 	LedgerCleanup    time.Duration `name:"ledger-cleanup" env:"LEDGER_CLEANUP" default:"5m" help:"Between two cleanups of the send ledger."`
@@ -104,6 +105,7 @@ func (l *Limits) problems() (wrong []string) {
 		{"LEDGER_RECIPIENTS", l.LedgerRecipients},
 		{"LEDGER_ENTRIES", l.LedgerEntries},
 		{"MEMORY_ALARM_MIB", l.MemoryAlarmMiB},
+		{"MEDIA_MIB", l.MediaMiB},
 	} {
 		if count.value < 1 {
 			wrong = append(wrong, fmt.Sprintf("FRONTDESK_LIMIT_%s is %d, not at least 1", count.name, count.value))

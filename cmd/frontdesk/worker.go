@@ -46,8 +46,8 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 		Store: d.Store, DB: d.WhatsApp(), Process: process, Files: w.files,
 		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce, Subscribers: s.Limits.Subscribers,
 		LedgerRecipients: s.Limits.LedgerRecipients, LedgerEntries: s.Limits.LedgerEntries, LedgerCleanup: s.Limits.LedgerCleanup,
-		RateWindow: s.Limits.RateWindow,
-		Bell:       w.heard, Note: w.ringer.Note,
+		RateWindow: s.Limits.RateWindow, MediaBytes: int64(s.Limits.MediaMiB) << 20,
+		Bell: w.heard, Note: w.ringer.Note,
 		Received: func(account, conversation int64, wait time.Duration) { w.turns.Wake(account, conversation, wait) },
 	})
 	w.turns = conversation.New(conversation.Options{

@@ -13,6 +13,9 @@ import (
 // longestSocket is what the shortest of the kernels takes as a socket's path.
 const longestSocket = 103
 
+// Socket is the folder of the socket that the database in dir listens on.
+func Socket(dir string) string { return socketFolder(dir) }
+
 // socketFolder is where the socket of the database in dir lives: inside it, or
 // under the system's folder for temporary files when that path is too long.
 func socketFolder(dir string) string {
