@@ -85,6 +85,7 @@ func (l *link) store(ctx context.Context, info types.MessageInfo, in store.Inbou
 		return s.ReceiveOwn(ctx, in)
 	}
 	in.Name, in.Wait = info.PushName, l.i.m.debounce(time.Duration(l.i.usual.Load()), in.Body)
+	in.Consent = l.i.m.consent(in.Body)
 	r, err := s.Receive(ctx, in)
 	if err != nil || r.Duplicate {
 		return err

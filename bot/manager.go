@@ -108,6 +108,8 @@ type Options struct {
 	// Debounce is how long a message waits for a next one, given the account's
 	// usual time and its text.
 	Debounce func(usual time.Duration, text string) time.Duration
+	// Consent is what a customer's text says of automated messages; nil: nothing.
+	Consent func(text string) store.Consent
 	// Bell hears of every change that is not the manager's own business. The process
 	// listens once, for all of its parts.
 	Bell  func(store.Bell)
@@ -137,6 +139,7 @@ type Manager struct {
 	http      *http.Client
 	received  func(account, conversation int64, wait time.Duration)
 	debounce  func(usual time.Duration, text string) time.Duration
+	consent   func(text string) store.Consent
 	bell      func(store.Bell)
 	files     store.Files
 	spool     string
@@ -172,7 +175,7 @@ type Manager struct {
 // New returns a manager that holds nothing yet; see Start.
 func New(o Options) *Manager {
 	m := &Manager{
-		store: o.Store, process: o.Process, log: o.Log, http: o.HTTP, received: o.Received, debounce: o.Debounce,
+		store: o.Store, process: o.Process, log: o.Log, http: o.HTTP, received: o.Received, debounce: o.Debounce, consent: o.Consent,
 		receipts: make(chan receipt, mostReceipts),
 		bell:     o.Bell, note: o.Note, lease: o.Lease, files: o.Files, spool: o.Spool, mediaMost: cmp.Or(o.MediaBytes, usualMediaMost),
 		kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
@@ -185,6 +188,9 @@ func New(o Options) *Manager {
 	}
 	if m.debounce == nil {
 		m.debounce = func(usual time.Duration, _ string) time.Duration { return usual }
+	}
+	if m.consent == nil {
+		m.consent = func(string) store.Consent { return store.NoConsent }
 	}
 	if m.bell == nil {
 		m.bell = func(store.Bell) {}

@@ -39,7 +39,7 @@ func (t *turn) fail(ctx context.Context, why error) error {
 	case "text":
 		return t.excuse(ctx, now)
 	case "handoff":
-		_, err = t.p.store.HandOff(ctx, t.conversation, now.AnsweredSeq, "no_answer")
+		err = t.handOff(ctx, now, "no_answer", "")
 	default:
 		err = t.skip(ctx, now, "no_answer")
 	}

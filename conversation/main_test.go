@@ -115,7 +115,7 @@ func (d *desk) store(conversation int64, text string, wait time.Duration) {
 	defer d.mu.Unlock()
 	r := d.row(conversation)
 	r.LastSeq++
-	r.lines = append(r.lines, store.Line{Direction: "in", Seq: r.LastSeq, Kind: "text", Body: text, At: time.Now()})
+	r.lines = append(r.lines, store.Line{Direction: "in", Origin: "customer", Seq: r.LastSeq, Kind: "text", Body: text, At: time.Now()})
 	r.dueAt = time.Now().Add(wait)
 	if r.retryAt.After(r.dueAt) {
 		r.dueAt = r.retryAt
@@ -125,7 +125,7 @@ func (d *desk) store(conversation int64, text string, wait time.Duration) {
 func (d *desk) row(conversation int64) *row {
 	r := d.rows[conversation]
 	if r == nil {
-		r = &row{Turn: store.Turn{ConversationID: conversation, AccountID: 1, State: store.StateBot, Chat: fmt.Sprint("chat", conversation), Fallback: "later", Readable: 1}}
+		r = &row{Turn: store.Turn{ConversationID: conversation, AccountID: 1, State: store.StateBot, Chat: fmt.Sprint("chat", conversation), Fallback: "later", Readable: 1, Disclosure: new("")}}
 		d.rows[conversation] = r
 	}
 	return r
@@ -218,7 +218,7 @@ func (d *desk) Answer(ctx context.Context, a store.Reply) (bool, error) {
 		if at < 0 {
 			at = len(r.lines)
 		}
-		r.lines = slices.Insert(r.lines, at, store.Line{Direction: "out", Seq: a.Hi, Kind: "text", Body: b.Body, At: time.Now()})
+		r.lines = slices.Insert(r.lines, at, store.Line{Direction: "out", Origin: a.Origin, Seq: a.Hi, Kind: "text", Body: b.Body, At: time.Now()})
 	}
 	return true, nil
 }
@@ -254,16 +254,38 @@ func (d *desk) RaiseAlert(_ context.Context, _ int64, kind, _ string) error {
 	return nil
 }
 
-func (d *desk) HandOff(_ context.Context, conversation, lo int64, reason string) (bool, error) {
+func (d *desk) HandOff(_ context.Context, h store.Handoff) (bool, error) {
+	return d.settle(h.ConversationID, h.Lo, store.StateHuman, "handed off: "+h.Reason)
+}
+
+func (d *desk) PauseBot(_ context.Context, conversation, lo int64, reason string) (bool, error) {
+	return d.settle(conversation, lo, store.StatePaused, "paused: "+reason)
+}
+
+func (d *desk) settle(conversation, lo int64, to store.State, why string) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := d.row(conversation)
 	if r.AnsweredSeq != lo {
 		return false, nil
 	}
-	r.State, r.AnsweredSeq, r.skipped = store.StateHuman, r.LastSeq, append(r.skipped, "handed off: "+reason)
+	r.State, r.AnsweredSeq, r.skipped = to, r.LastSeq, append(r.skipped, why)
 	return true, nil
 }
+
+func (d *desk) Defer(_ context.Context, conversation, lo int64, wait time.Duration, reason string) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.row(conversation)
+	if r.AnsweredSeq != lo {
+		return false, nil
+	}
+	r.retryAt, r.Busy = time.Now().Add(wait), 0
+	r.dueAt, r.skipped = r.retryAt, append(r.skipped, "deferred: "+reason)
+	return true, nil
+}
+
+func (d *desk) ReturnConversations(context.Context, []int64) error { return nil }
 
 func (d *desk) Attachments(_ context.Context, _, after, hi int64) (found []store.Attachment, err error) {
 	d.mu.Lock()

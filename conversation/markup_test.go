@@ -76,14 +76,14 @@ func FuzzNoWordIsLost(f *testing.F) {
 		if len(bodies) > mostBubbles {
 			t.Fatalf("%d bubbles", len(bodies))
 		}
-		if got, want := bare(strings.Join(bodies, "")), bare(whole.String()); got != want {
+		if got, want := plainWords(strings.Join(bodies, "")), plainWords(whole.String()); got != want {
 			t.Fatalf("%q was sent for %q", got, want)
 		}
 	})
 }
 
-// bare is text without spaces.
-func bare(text string) string {
+// plainWords is text without spaces.
+func plainWords(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || r == glue {
 			return -1

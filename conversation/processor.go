@@ -31,7 +31,10 @@ type records interface {
 	Answer(ctx context.Context, r store.Reply) (bool, error)
 	Skip(ctx context.Context, conversation, lo, hi int64, reason string) (bool, error)
 	RetryLater(ctx context.Context, conversation, lo int64, wait time.Duration, reason string) (bool, error)
-	HandOff(ctx context.Context, conversation, lo int64, reason string) (bool, error)
+	Defer(ctx context.Context, conversation, lo int64, wait time.Duration, reason string) (bool, error)
+	HandOff(ctx context.Context, h store.Handoff) (bool, error)
+	PauseBot(ctx context.Context, conversation, lo int64, reason string) (bool, error)
+	ReturnConversations(ctx context.Context, accounts []int64) error
 	RaiseAlert(ctx context.Context, account int64, kind, says string) error
 	Attachments(ctx context.Context, conversation, after, hi int64) ([]store.Attachment, error)
 	SetTranscript(ctx context.Context, message int64, words, by string) error
@@ -238,6 +241,9 @@ func (p *Processor) sweep(ctx context.Context) {
 }
 
 func (p *Processor) sweepOnce(ctx context.Context) {
+	if err := p.store.ReturnConversations(ctx, p.accounts.Held()); err != nil && ctx.Err() == nil {
+		p.log.WarnContext(ctx, "Conversations not given back to the bot yet", slog.Any("error", err))
+	}
 	due, err := p.store.DueConversations(ctx, p.accounts.Held(), sweepLimit)
 	if err != nil && ctx.Err() == nil {
 		p.log.WarnContext(ctx, "Waiting conversations not looked for", slog.Any("error", err))

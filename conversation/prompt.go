@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"frontdesk/providers"
 	"frontdesk/store"
@@ -23,13 +24,36 @@ Use simple Markdown: bold, lists and links. No tables, no headings, no HTML.`
 
 // prompt is the conversation as a model reads it: what stays the same comes
 // first, date and time last, so that providers can cache the beginning.
-func prompt(now store.Turn, lines []store.Line, room providers.Room, a attached) []providers.Message {
+func prompt(now store.Turn, room providers.Room, a attached) []providers.Message {
 	messages := []providers.Message{{Role: providers.RoleSystem, Text: rules(now)}}
-	for _, l := range recent(lines, now.AnsweredSeq, min(mostTokens, room.ContextTokens/4)) {
+	for _, l := range recent(session(now), now.AnsweredSeq, min(mostTokens, room.ContextTokens/4)) {
 		messages = append(messages, message(l, a))
 	}
-	clock := now.Now.UTC().Format("Monday, 2 January 2006, 15:04 UTC")
-	return append(messages, providers.Message{Role: providers.RoleSystem, Text: "It is " + clock + "."})
+	return append(messages, providers.Message{Role: providers.RoleSystem, Text: clockAndHours(now)})
+}
+
+func clockAndHours(now store.Turn) string {
+	hours, _ := ReadHours(now.Hours) // what is wrong with them was logged
+	clock := now.Now.In(hours.location()).Format("Monday, 2 January 2006, 15:04 MST")
+	return strings.TrimSpace("It is " + clock + ". " + hours.describe(now.Now))
+}
+
+// sessionGap is a silence after which a customer comes with something new.
+const sessionGap = 24 * time.Hour
+
+// session are the lines since the customer came with something new: after a long
+// silence, "/reset", or when people closed the conversation.
+func session(now store.Turn) []store.Line {
+	first := 0
+	for i, l := range now.Lines {
+		if l.Seq <= now.SessionSeq || (i > 0 && l.At.Sub(now.Lines[i-1].At) >= sessionGap) {
+			first = i
+			if l.Seq <= now.SessionSeq {
+				first++
+			}
+		}
+	}
+	return now.Lines[first:]
 }
 
 func rules(now store.Turn) string {

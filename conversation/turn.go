@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"frontdesk/providers"
@@ -114,8 +115,8 @@ func (t *turn) take(ctx context.Context) error {
 			t.again = time.Now().Add(now.DueIn)
 			return nil
 		}
-		if reason := skipReason(now); reason != "" {
-			return t.skip(ctx, now, reason)
+		if settled, err := t.decide(ctx, now); settled || err != nil {
+			return err
 		}
 		settled, err := t.answer(ctx, now, draft >= redrafts)
 		if err != nil || settled {
@@ -140,7 +141,7 @@ func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, er
 	}
 	queued, err := t.p.store.Answer(ctx, store.Reply{
 		ConversationID: t.conversation, Lo: now.AnsweredSeq, Hi: now.LastSeq, Force: force, Origin: "bot",
-		Bubbles: bubbles(reply.Text), Provider: reply.Provider, Model: reply.Model, Detail: account(reply),
+		Bubbles: opened(bubbles(reply.Text), disclosure(now)), Provider: reply.Provider, Model: reply.Model, Detail: account(reply),
 	})
 	if err != nil || !queued {
 		return false, err
@@ -151,11 +152,33 @@ func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, er
 	return true, nil
 }
 
+// disclosure is what opens the answer: in a session's first, that it is automated. A
+// person who spoke meanwhile makes it worth saying again.
+func disclosure(now store.Turn) string {
+	for _, l := range slices.Backward(session(now)) {
+		switch l.Origin {
+		case "bot":
+			return ""
+		case "phone", "person":
+			return said(now.Disclosure, sentencesIn(now.Language).disclosure)
+		}
+	}
+	return said(now.Disclosure, sentencesIn(now.Language).disclosure)
+}
+
+// opened are bubbles that begin with a sentence of ours.
+func opened(all []store.Bubble, by string) []store.Bubble {
+	if by != "" && len(all) > 0 {
+		all[0].Body = "_" + by + "_\n\n" + all[0].Body
+	}
+	return all
+}
+
 // think asks the providers.
 func (t *turn) think(ctx context.Context, now store.Turn, a attached) (providers.Answer, error) {
 	began := time.Now()
 	reply, err := t.p.ai.Chat(ctx, providers.Request{
-		Prompt:       func(r providers.Room) []providers.Message { return prompt(now, now.Lines, r, a) },
+		Prompt:       func(r providers.Room) []providers.Message { return prompt(now, r, a) },
 		Conversation: t.conversation, Pool: now.ProviderPool,
 	})
 	t.thinking += time.Since(began)

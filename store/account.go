@@ -76,6 +76,16 @@ type Account struct {
 	PaceRecipient  int        // the same, to one person
 	NewChatsPerDay *int       // most chats to begin in 24 hours; nil: the usual number for its age
 	PairedAt       *time.Time // with its present device
+
+	Language        string         // of our own sentences to customers, two letters
+	Disclosure      *string        // opens the first answer of a session; nil: the usual words, "": none
+	TakeoverMinutes int            // after which the bot has a conversation again; 0: never
+	HandoffWords    []string       // a message with one of them goes to people
+	HandoffText     *string        // told to the customer then; nil: the usual words, "": nothing
+	Hours           map[string]any // see conversation.Hours; empty: always open
+	AnswersLimit    int            // of the bot in ten minutes and chat; 0: any number
+	SpendDay        *int64         // micros a day for all conversations; nil: any amount
+	SpendContactDay *int64         // the same, for each
 }
 
 // Paired says whether a phone is linked.
@@ -89,6 +99,7 @@ func (a Account) Debounce() time.Duration { return time.Duration(a.DebounceMs) *
 const accountColumns = `id, kind, name, wanted, jid, phone, lid, status_since, paused, persona,
 	debounce_ms, presence, fallback, fallback_text, provider_pool, created_at, progress_at, restriction, restricted_until, proxy, proxy_hint, call_text,
 	pace_account, pace_recipient, new_chats_per_day, paired_at,
+	language, disclosure, takeover_minutes, handoff_words, handoff_text, hours, answers_limit, spend_day, spend_contact_day,
 	case when ` + orphaned + ` then 'reconnecting' else status end as status,
 	case when ` + orphaned + ` then 'Waiting for a place: no process holds this account at the moment' else status_cause end as status_cause`
 
@@ -173,7 +184,20 @@ type AccountChange struct {
 	PaceAccount    *int
 	PaceRecipient  *int
 	NewChatsPerDay *int // -1: the usual number
+
+	Language        *string
+	Disclosure      *string // UsualWords: those of its language
+	TakeoverMinutes *int
+	HandoffWords    *[]string
+	HandoffText     *string        // UsualWords: those of its language
+	Hours           map[string]any // nil: as they are
+	AnswersLimit    *int
+	SpendDay        *int64 // -1: any amount
+	SpendContactDay *int64 // -1: any amount
 }
+
+// UsualWords stands for the sentence of the account's language.
+const UsualWords = "(usual)"
 
 // ChangeAccount changes the given fields.
 func (s *Store) ChangeAccount(ctx context.Context, id int64, c AccountChange) (Account, error) {
@@ -190,12 +214,23 @@ func (s *Store) ChangeAccount(ctx context.Context, id int64, c AccountChange) (A
 		  provider_pool = coalesce(@pool, provider_pool),
 		  pace_account = coalesce(@pace_account, pace_account),
 		  pace_recipient = coalesce(@pace_recipient, pace_recipient),
-		  new_chats_per_day = nullif(coalesce(@new_chats, new_chats_per_day), -1)
+		  new_chats_per_day = nullif(coalesce(@new_chats, new_chats_per_day), -1),
+		  language = coalesce(@language, language),
+		  disclosure = nullif(coalesce(@disclosure, disclosure), @usual),
+		  takeover_minutes = coalesce(@takeover, takeover_minutes),
+		  handoff_words = coalesce(@words, handoff_words),
+		  handoff_text = nullif(coalesce(@handoff, handoff_text), @usual),
+		  hours = coalesce(@hours::jsonb, hours),
+		  answers_limit = coalesce(@answers, answers_limit),
+		  spend_day = nullif(coalesce(@spend, spend_day), -1),
+		  spend_contact_day = nullif(coalesce(@spend_contact, spend_contact_day), -1)
 		where id = @id
 		returning `+accountColumns, pgx.NamedArgs{
 		"id": id, "name": c.Name, "paused": c.Paused, "persona": c.Persona, "debounce": c.DebounceMs,
 		"presence": c.Presence, "fallback": c.Fallback, "text": c.FallbackText, "call": c.CallText, "pool": c.ProviderPool,
 		"pace_account": c.PaceAccount, "pace_recipient": c.PaceRecipient, "new_chats": c.NewChatsPerDay,
+		"language": c.Language, "disclosure": c.Disclosure, "takeover": c.TakeoverMinutes, "words": c.HandoffWords, "handoff": c.HandoffText,
+		"usual": UsualWords, "hours": c.Hours, "answers": c.AnswersLimit, "spend": c.SpendDay, "spend_contact": c.SpendContactDay,
 	})
 }
 

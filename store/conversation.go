@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,6 +39,13 @@ type Conversation struct {
 	ActiveAt    time.Time
 	CreatedAt   time.Time
 	MergedInto  *int64 // the customer turned out to be somebody known; nothing happens here any more
+
+	ReturnAt   *time.Time // the bot has the ball again then; nil: when somebody gives it back
+	OptedOutAt *time.Time // the customer wants no automated messages
+	SessionSeq int64      // what models read begins behind this message
+	SeenSeq    int64      // people have seen it up to here
+	AssignedTo string
+	Tags       []string
 }
 
 // Inbound is a message as it came from WhatsApp. Of the customer's Phone and LID
@@ -53,6 +61,7 @@ type Inbound struct {
 	Body      string
 	SentAt    time.Time
 	Wait      time.Duration // debounce: how long to wait for a next message
+	Consent   Consent       // what the message says of automated messages
 
 	Quoted string         // WhatsApp id of the message it replies to
 	Extra  map[string]any // a place, contact cards, seconds until it disappears
@@ -89,13 +98,16 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 	}](ctx, s.pool, `
 		with`+whoWrites+`,
 		c as (
-		  insert into conversation as c (account_id, contact_id, chat, last_seq, pending_since, due_at, active_at)
-		  select @account, id, @chat, 1, clock(), clock() + @wait::interval, clock() from person
+		  insert into conversation as c (account_id, contact_id, chat, last_seq, pending_since, due_at, active_at, opted_out_at)
+		  select @account, id, @chat, 1, clock(), clock() + @wait::interval, clock(), case @consent when 'out' then clock() end from person
 		  on conflict (account_id, contact_id) do update set
 		    chat = excluded.chat,
 		    active_at = excluded.active_at,
 		    last_seq = c.last_seq + 1,
-		    answered_seq = case when c.state = 'bot' then c.answered_seq else c.last_seq + 1 end,
+		    state = case when c.state = 'closed' then 'bot' else c.state end,
+		    answered_seq = case when c.state in ('bot', 'closed') then c.answered_seq else c.last_seq + 1 end,
+		    session_seq = case when @reset then c.last_seq + 1 else c.session_seq end,
+		    opted_out_at = case @consent when 'out' then clock() when 'in' then null else c.opted_out_at end,
 		    pending_since = case when c.last_seq > c.answered_seq then c.pending_since else clock() end,
 		    due_at = case when c.last_seq > c.answered_seq
 		                  then greatest(coalesce(c.retry_at, '-infinity'), least(clock() + @wait::interval, c.pending_since + @wait_max::interval))
@@ -103,7 +115,10 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 		  returning id, last_seq, due_at),
 		m as (
 		  insert into message (conversation_id, seq, direction, wa_id, kind, body, sent_at, quoted_wa_id, extra)
-		  select id, last_seq, 'in', @wa_id, @kind, @body, @sent_at, @quoted, @extra::jsonb from c returning id),`+keepMedia+`
+		  select id, last_seq, 'in', @wa_id, @kind, @body, @sent_at, @quoted, @extra::jsonb from c returning id),
+		o as (
+		  update outbound set cancelled_at = clock() where @consent = 'out' and conversation_id = (select id from c)
+		    and `+automated+` and claimed_at is null and `+pending+`),`+keepMedia+`
 		select id, last_seq as seq, greatest(due_at - clock(), interval '0') as due_in from c`, in.args(s))
 	switch {
 	case breaks(err, "message_wa_id_key"):
@@ -164,8 +179,15 @@ func (in Inbound) args(s *Store) pgx.NamedArgs {
 	args := pgx.NamedArgs{
 		"account": in.AccountID, "phone": in.Phone, "lid": in.LID, "chat": in.Chat, "wait": in.Wait, "wait_max": WaitMax,
 		"wa_id": clean(in.WaID), "kind": in.Kind, "body": clean(in.Body), "sent_at": in.SentAt, "quoted": clean(in.Quoted), "extra": extraOf(in.Extra),
+		"consent": string(in.Consent), "reset": strings.EqualFold(strings.TrimSpace(in.Body), Reset),
 	}
 	s.mediaArgs(args, in)
+	return args
+}
+
+func (in Inbound) argsOfOwn(s *Store) pgx.NamedArgs {
+	args := in.args(s)
+	args["ball"] = map[string]string{BotOn: "on", BotOff: "off"}[strings.ToLower(strings.TrimSpace(in.Body))]
 	return args
 }
 
@@ -188,18 +210,21 @@ func afterMeeting[T any](ctx context.Context, s *Store, in Inbound, store func(c
 }
 
 // ReceiveOwn stores a message that somebody typed on the account's own phone,
-// and gives the conversation to that person in the same statement: turns under
-// way are fenced, bubbles not yet claimed are cancelled. Ids of our own bubbles
-// are not messages of a person; for them it does nothing.
+// and gives the conversation to that person in the same statement, for as long as
+// the account wants: turns under way are fenced, bubbles not yet claimed are
+// cancelled. BotOn and BotOff give it to the bot, and to people until they say
+// otherwise. Ids of our own bubbles are not messages of a person; for them it does
+// nothing.
 func (s *Store) ReceiveOwn(ctx context.Context, in Inbound) error {
 	known, err := column[bool](ctx, s.pool, `
 		with`+whoWrites+`,
 		c as (
-		  insert into conversation as c (account_id, contact_id, chat, state, last_seq, answered_seq, active_at)
-		  select @account, id, @chat, 'human', 1, 1, clock() from person
-		  where not exists (select from outbound where wa_id = @wa_id)
+		  insert into conversation as c (account_id, contact_id, chat, state, last_seq, answered_seq, active_at, return_at)
+		  select @account, person.id, @chat, case when @ball = 'on' then 'bot' else 'human' end, 1, 1, clock(),
+		    case when @ball = '' and takeover_minutes > 0 then clock() + takeover_minutes * interval '1 minute' end
+		  from person, account a where a.id = @account and not exists (select from outbound where wa_id = @wa_id)
 		  on conflict (account_id, contact_id) do update set
-		    state = 'human', state_since = clock(), active_at = clock(),
+		    state = excluded.state, state_since = clock(), active_at = clock(), return_at = excluded.return_at,
 		    last_seq = c.last_seq + 1, answered_seq = c.last_seq + 1, retry_at = null, attempts = 0
 		  returning id, last_seq),
 		m as (
@@ -210,8 +235,8 @@ func (s *Store) ReceiveOwn(ctx context.Context, in Inbound) error {
 		    and origin = 'bot' and claimed_at is null and sent_at is null and failed_at is null and cancelled_at is null),
 		t as (
 		  insert into timeline (conversation_id, seq, kind, detail)
-		  select id, last_seq, 'taken_over', '{"by": "phone"}' from c)
-		select exists (select from person) or exists (select from outbound where wa_id = @wa_id)`, in.args(s))
+		  select id, last_seq, case when @ball = 'on' then 'given_back' else 'taken_over' end, '{"by": "phone"}' from c)
+		select exists (select from person) or exists (select from outbound where wa_id = @wa_id)`, in.argsOfOwn(s))
 	switch {
 	case breaks(err, "message_wa_id_key"):
 		return nil
@@ -263,6 +288,16 @@ type Turn struct {
 	ProviderPool   string
 	ContactName    string
 	Chat           string
+	SessionSeq     int64 // what models read begins behind this message
+	OptedOut       bool
+	Language       string
+	Disclosure     *string
+	HandoffWords   []string
+	HandoffText    *string
+	Hours          []byte        // JSON; conversation.Hours reads it
+	Busy           time.Duration // until the bot may answer again in this chat; 0: it may
+	Overspent      bool          // a budget of the day is used up
+	AnswersLimit   int           // in ten minutes; 0: nobody looks for loops either
 	Now            time.Time
 	Unread         []string // WhatsApp ids of the customer's newest unsettled messages, newest first
 	Lines          []Line   `db:"-"` // the newest ones, oldest first
@@ -302,7 +337,8 @@ const turn = `
 	  greatest(coalesce(c.due_at, clock()) - clock(), interval '0') as due_in,
 	  clock() - coalesce(w.newest, clock()) as newest_age, w.readable, w.unread,
 	  a.paused as account_paused, a.persona, a.presence, a.fallback, a.fallback_text, a.provider_pool,
-	  p.name as contact_name, clock() as now
+	  p.name as contact_name, c.session_seq, c.opted_out_at is not null as opted_out, a.language, a.disclosure, a.handoff_words, a.handoff_text, a.answers_limit,
+	  a.hours, ` + busy + ` as busy, ` + overspent + ` as overspent, clock() as now
 	from conversation c
 	join account a on a.id = c.account_id
 	join contact p on p.id = c.contact_id,
@@ -319,6 +355,7 @@ type Line struct {
 	Kind      string
 	Body      string
 	At        time.Time
+	Origin    string // customer, phone, bot, person, api, …
 
 	Transcript string // of a voice note, by machine
 }
@@ -339,12 +376,12 @@ func (s *Store) History(ctx context.Context, conversation, hi int64, limit int) 
 }
 
 const history = `
-	select direction, seq, kind, body, at, transcript from (
-	  (select direction, seq, ` + first + ` as out_seq, ` + shownKind + ` as kind, ` + shownBody + ` as body, sent_at as at,
+	select direction, seq, kind, body, at, transcript, origin from (
+	  (select direction, case direction when 'in' then 'customer' else 'phone' end as origin, seq, ` + first + ` as out_seq, ` + shownKind + ` as kind, ` + shownBody + ` as body, sent_at as at,
 	     case when deleted_at is null then coalesce(transcript, '') else '' end as transcript
 	   from message where conversation_id = @id and seq <= @hi order by seq desc limit @limit)
 	  union all
-	  (select 'out', after_seq, out_seq, kind, body, coalesce(sent_at, created_at), ''
+	  (select 'out', origin, after_seq, out_seq, kind, body, coalesce(sent_at, created_at), ''
 	   from outbound where conversation_id = @id and failed_at is null and cancelled_at is null and kind <> all(@changes)
 	   order by out_seq desc limit @limit)
 	  order by seq desc, out_seq desc limit @limit) newest
@@ -359,7 +396,8 @@ type Reply struct {
 	Bubbles        []Bubble
 	Provider       string
 	Model          string
-	Detail         any // for the timeline; encoded as JSON
+	Detail         any  // for the timeline; encoded as JSON
+	OptOut         bool // it confirms that nothing automated follows: the only thing that may be sent then
 }
 
 // Bubble is one WhatsApp message of a reply; its id is chosen before sending.
@@ -381,16 +419,17 @@ func (s *Store) Answer(ctx context.Context, r Reply) (bool, error) {
 		with c as (
 		  update conversation set answered_seq = @hi, attempts = 0, retry_at = null, out_seq = out_seq + @n, active_at = clock(),
 		    pending_since = case when last_seq > @hi then clock() end
-		  where id = @id and answered_seq = @lo and state = 'bot' and (last_seq = @hi or @force)
+		  where id = @id and answered_seq = @lo and state = 'bot' and (last_seq = @hi or @force) and (opted_out_at is null or @opt_out)
 		  returning id, account_id, out_seq - @n as base),
 		t as (
 		  insert into timeline (conversation_id, seq, kind, detail) select id, @hi, 'answered', coalesce(@detail::jsonb, '{}') from c)
-		insert into outbound (wa_id, conversation_id, account_id, origin, out_seq, after_seq, body, provider, model)
-		select b.wa_id, c.id, c.account_id, @origin, c.base + b.n, @hi, b.body, @provider, @model
+		insert into outbound (wa_id, conversation_id, account_id, origin, out_seq, after_seq, body, provider, model, extra)
+		select b.wa_id, c.id, c.account_id, @origin, c.base + b.n, @hi, b.body, @provider, @model,
+		  case when @opt_out then '{"opt_out": true}'::jsonb else '{}' end
 		from c, unnest(@ids::text[], @bodies::text[]) with ordinality as b (wa_id, body, n) order by b.n returning id`,
 		pgx.NamedArgs{
 			"id": r.ConversationID, "lo": r.Lo, "hi": r.Hi, "force": r.Force, "n": len(ids), "ids": ids, "bodies": bodies,
-			"origin": r.Origin, "provider": r.Provider, "model": r.Model, "detail": r.Detail,
+			"origin": r.Origin, "provider": r.Provider, "model": r.Model, "detail": r.Detail, "opt_out": r.OptOut,
 		})
 	return len(queued) > 0, err
 }
@@ -419,46 +458,9 @@ func (s *Store) RetryLater(ctx context.Context, conversation, lo int64, wait tim
 		pgx.NamedArgs{"id": conversation, "lo": lo, "wait": wait, "reason": reason})
 }
 
-// HandOff gives the conversation to people and settles what came so far.
-func (s *Store) HandOff(ctx context.Context, conversation, lo int64, reason string) (bool, error) {
-	return s.decide(ctx, `
-		with c as (
-		  update conversation set state = 'human', state_since = clock(), answered_seq = last_seq, attempts = 0, retry_at = null
-		  where id = @id and answered_seq = @lo returning id, last_seq),
-		o as (
-		  update outbound set cancelled_at = clock() where conversation_id = (select id from c)
-		    and origin = 'bot' and claimed_at is null and `+pending+`)
-		insert into timeline (conversation_id, seq, kind, detail)
-		select id, last_seq, 'handed_off', jsonb_build_object('reason', @reason::text) from c`,
-		pgx.NamedArgs{"id": conversation, "lo": lo, "reason": reason})
-}
-
 func (s *Store) decide(ctx context.Context, statement string, args pgx.NamedArgs) (bool, error) {
 	done, err := s.pool.Exec(ctx, statement, args)
 	return done.RowsAffected() > 0, err
-}
-
-// SetState gives the conversation to the bot or to people. Away from the bot,
-// what came so far is settled; either way, what the bot had to say and nobody has
-// tried to send is cancelled.
-func (s *Store) SetState(ctx context.Context, conversation int64, state State, by string) error {
-	done, err := s.decide(ctx, `
-		with was as (select id, state from conversation where id = @id for update),
-		c as (
-		  update conversation c set state = @state,
-		    state_since = case when was.state = @state then c.state_since else clock() end,
-		    answered_seq = case when @state = 'bot' then c.answered_seq else c.last_seq end
-		  from was where c.id = was.id returning c.id, c.last_seq, was.state as before),
-		o as (
-		  update outbound set cancelled_at = clock() from c
-		  where (c.before <> 'bot' or @state <> 'bot') and conversation_id = c.id and origin = 'bot' and claimed_at is null and `+pending+`)
-		insert into timeline (conversation_id, seq, kind, detail)
-		select id, last_seq, 'state', jsonb_build_object('state', @state::text, 'by', @by::text) from c`,
-		pgx.NamedArgs{"id": conversation, "state": state, "by": by})
-	if err == nil && !done {
-		return ErrNotFound
-	}
-	return err
 }
 
 // Page asks for rows before the one with id Before (0: from the newest).
@@ -492,7 +494,8 @@ func (s *Store) Conversation(ctx context.Context, id int64) (ConversationSummary
 
 const conversationSummaries = `
 	select c.id, c.account_id, c.contact_id, c.chat, c.state, c.state_since, c.last_seq, c.answered_seq, c.out_seq, c.due_at,
-	  c.attempts, c.active_at, c.created_at, c.merged_into, a.name as account_name, p.name as contact_name, p.phone
+	  c.attempts, c.active_at, c.created_at, c.merged_into, c.return_at, c.opted_out_at, c.session_seq, c.seen_seq, c.assigned_to, c.tags,
+	  a.name as account_name, p.name as contact_name, p.phone
 	from conversation c join account a on a.id = c.account_id join contact p on p.id = c.contact_id`
 
 // TimelineEntry says what happened to the messages up to Seq, and why.

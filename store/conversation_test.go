@@ -340,7 +340,7 @@ func TestHandOffCancelsWhatTheBotHasNotBegunToSend(t *testing.T) {
 	r := d.receive(t, "A")
 	d.answer(t, r.ConversationID, 0, 1, false)
 	d.receive(t, "B")
-	if done, err := d.HandOff(t.Context(), r.ConversationID, 1, "test"); err != nil || !done {
+	if done, err := d.HandOff(t.Context(), store.Handoff{ConversationID: r.ConversationID, Lo: 1, Reason: "test"}); err != nil || !done {
 		t.Fatal(done, err)
 	}
 	if n, err := d.PendingOutbound(t.Context()); err != nil || n != 0 {

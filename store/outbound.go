@@ -81,6 +81,16 @@ type Claimed struct {
 // their own.
 const Horizon = 10 * time.Second
 
+// automated says that nobody wrote a bubble by hand: it never leaves once the
+// customer has opted out.
+const automated = `origin <> 'person'`
+
+// wanted says that a customer who has opted out may still get bubble o: a person
+// wrote it, or it confirms just that, or it may have arrived already.
+func wanted(c, o string) string {
+	return `(` + c + `.opted_out_at is null or ` + o + `.origin = 'person' or ` + o + `.extra ? 'opt_out' or ` + o + `.claimed_at is not null)`
+}
+
 // answers are the origins that answer customers: they go first when there is not
 // room for all.
 const answers = `origin in ('bot', 'person')`
@@ -102,9 +112,9 @@ func (s *Store) Claim(ctx context.Context, conversation int64, p Process) (Claim
 		from conversation c, account_lease l, account a
 		where o.id = (select b.id from outbound b join conversation d on d.id = b.conversation_id
 		              where d.id = @conversation and `+pending+` and b.due_at <= clock()
-		                and (b.origin <> 'bot' or d.state = 'bot' or b.claimed_at is not null)
+		                and (b.origin <> 'bot' or d.state = 'bot' or b.claimed_at is not null) and `+wanted("d", "b")+`
 		              order by b.out_seq limit 1)
-		  and c.id = o.conversation_id and (o.origin <> 'bot' or c.state = 'bot' or o.claimed_at is not null)
+		  and c.id = o.conversation_id and (o.origin <> 'bot' or c.state = 'bot' or o.claimed_at is not null) and `+wanted("c", "o")+`
 		  and l.account_id = o.account_id and l.owner = @me and l.lease_until > clock()
 		  and a.id = o.account_id and not `+held+`
 		  and o.sent_at is null and o.cancelled_at is null and o.failed_at is null

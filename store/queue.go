@@ -45,7 +45,7 @@ var (
 // RefusedError says that the account may not send this now, and when to try again.
 // Nothing was stored.
 type RefusedError struct {
-	Code  string // pace, new_chat_budget or restricted
+	Code  string // pace, new_chat_budget, restricted or opted_out
 	Says  string
 	After time.Duration
 }
@@ -100,6 +100,9 @@ func queue(ctx context.Context, tx pgx.Tx, p Parcel) (Outbound, error) {
 		return Outbound{}, err
 	}
 	c, err := chatOf(ctx, tx, p)
+	if err == nil {
+		err = c.checkConsent(p)
+	}
 	if err == nil && c.New {
 		err = from.checkNewChat(ctx, tx, p)
 	}
@@ -111,8 +114,17 @@ func queue(ctx context.Context, tx pgx.Tx, p Parcel) (Outbound, error) {
 
 // chat is where a parcel goes. New: the customer never wrote, nor have we.
 type chat struct {
-	ID  int64
-	New bool
+	ID       int64
+	New      bool
+	OptedOut bool
+}
+
+// checkConsent refuses what the customer does not want.
+func (c chat) checkConsent(p Parcel) error {
+	if c.OptedOut && p.Origin != "person" {
+		return &RefusedError{Code: "opted_out", Says: "this customer has opted out of automated messages; only a person may write to them"}
+	}
+	return nil
 }
 
 // chatOf locks the parcel's conversation. Whether we wrote there is asked in a
@@ -125,7 +137,7 @@ func chatOf(ctx context.Context, tx pgx.Tx, p Parcel) (chat, error) {
 	c, err := one[chat](ctx, tx, `
 		insert into conversation as c (account_id, contact_id, chat, out_seq) values (@account, @contact, @chat, 1)
 		on conflict (account_id, contact_id) do update set out_seq = c.out_seq + 1, active_at = clock()
-		returning id, last_seq = 0 as new`,
+		returning id, last_seq = 0 as new, opted_out_at is not null as opted_out`,
 		pgx.NamedArgs{"account": p.AccountID, "contact": contact, "chat": p.Chat})
 	if err != nil || !c.New {
 		return c, err

@@ -2,10 +2,12 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
 
+	"frontdesk/conversation"
 	"frontdesk/store"
 )
 
@@ -39,6 +41,16 @@ type Account struct {
 	PaceRecipient  int        `json:"pace_recipient" doc:"Most messages a minute to one person; 0: no limit"`
 	NewChatsPerDay *int       `json:"new_chats_per_day,omitempty" doc:"Most chats to begin in 24 hours; none: 10 in the first 14 days after pairing, then 50"`
 	PairedAt       *time.Time `json:"paired_at,omitempty"`
+
+	Language        string         `json:"language" doc:"Of our own sentences to customers, two letters"`
+	Disclosure      *string        `json:"disclosure,omitempty" doc:"Opens the first answer of a session; missing: the usual words, empty: none"`
+	TakeoverMinutes int            `json:"takeover_minutes" doc:"After which the bot has a conversation again; 0: when somebody gives it back"`
+	HandoffWords    []string       `json:"handoff_words" doc:"A message with one of them goes to people"`
+	HandoffText     *string        `json:"handoff_text,omitempty" doc:"Told to the customer then; missing: the usual words, empty: nothing"`
+	Hours           map[string]any `json:"hours" doc:"{\"zone\", \"week\": {\"mon\": [\"09:00-17:30\"]}, \"closed\": [\"12-25\"], \"when\": \"answer, text or silent\", \"text\"}; empty: always open"`
+	AnswersLimit    int            `json:"answers_limit" doc:"Of the bot in ten minutes and chat; 0: any number, and nobody looks for machines that talk to it"`
+	SpendDay        *int64         `json:"spend_day,omitempty" doc:"Millionths of the currency of the prices that all conversations may cost in a day; missing: any amount"`
+	SpendContactDay *int64         `json:"spend_contact_day,omitempty" doc:"The same, for each conversation"`
 }
 
 func accountOf(a store.Account) Account {
@@ -48,6 +60,8 @@ func accountOf(a store.Account) Account {
 		Fallback: a.Fallback, FallbackText: a.FallbackText, CreatedAt: a.CreatedAt, ProgressAt: a.ProgressAt,
 		Restriction: string(a.Restriction), RestrictedUntil: a.RestrictedUntil, Proxy: a.ProxyHint, CallText: a.CallText, ProviderPool: a.ProviderPool,
 		PaceAccount: a.PaceAccount, PaceRecipient: a.PaceRecipient, NewChatsPerDay: a.NewChatsPerDay, PairedAt: a.PairedAt,
+		Language: a.Language, Disclosure: a.Disclosure, TakeoverMinutes: a.TakeoverMinutes, HandoffWords: a.HandoffWords, HandoffText: a.HandoffText,
+		Hours: a.Hours, AnswersLimit: a.AnswersLimit, SpendDay: a.SpendDay, SpendContactDay: a.SpendContactDay,
 	}
 }
 
@@ -131,15 +145,42 @@ type changedAccount struct {
 		PaceAccount    *int `json:"pace_account,omitempty" minimum:"0" maximum:"600" doc:"Most messages a minute; 0: no limit"`
 		PaceRecipient  *int `json:"pace_recipient,omitempty" minimum:"0" maximum:"100" doc:"Most messages a minute to one person; 0: no limit"`
 		NewChatsPerDay *int `json:"new_chats_per_day,omitempty" minimum:"-1" maximum:"10000" doc:"Most chats to begin in 24 hours, 0 none; -1: the usual number, 10 in the first 14 days after pairing, then 50"`
+
+		Language        *string        `json:"language,omitempty" pattern:"^[a-z]{2}$" doc:"Of our own sentences to customers: en, es, de, fr, pt or it; others get English"`
+		Disclosure      *string        `json:"disclosure,omitempty" maxLength:"500" doc:"\"(usual)\": the usual words, empty: none"`
+		TakeoverMinutes *int           `json:"takeover_minutes,omitempty" minimum:"0" maximum:"43200"`
+		HandoffWords    *[]string      `json:"handoff_words,omitempty" maxItems:"50"`
+		HandoffText     *string        `json:"handoff_text,omitempty" maxLength:"1000" doc:"\"(usual)\": the usual words, empty: nothing"`
+		Hours           map[string]any `json:"hours,omitempty" doc:"{}: always open"`
+		AnswersLimit    *int           `json:"answers_limit,omitempty" minimum:"0" maximum:"1000"`
+		SpendDay        *int64         `json:"spend_day,omitempty" minimum:"-1" doc:"-1: any amount"`
+		SpendContactDay *int64         `json:"spend_contact_day,omitempty" minimum:"-1" doc:"-1: any amount"`
 	}
 }
 
 func (s *Server) changeAccount(ctx context.Context, in *changedAccount) (*one[Account], error) {
+	if in.Body.Hours != nil {
+		if err := checkHours(in.Body.Hours); err != nil {
+			return nil, err
+		}
+	}
 	a, err := s.store.ChangeAccount(ctx, in.ID, store.AccountChange(in.Body))
 	if err != nil {
 		return nil, err
 	}
 	return &one[Account]{accountOf(a)}, nil
+}
+
+// checkHours says what is wrong with an account's hours.
+func checkHours(hours map[string]any) error {
+	data, err := json.Marshal(hours)
+	if err == nil {
+		_, err = conversation.ReadHours(data)
+	}
+	if err != nil {
+		return problem(http.StatusUnprocessableEntity, "bad_hours", err.Error())
+	}
+	return nil
 }
 
 type newProxy struct {

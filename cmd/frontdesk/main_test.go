@@ -209,6 +209,7 @@ func (r *rig) quick(account int64, wait time.Duration) {
 	r.t.Helper()
 	r.api(http.MethodPatch, fmt.Sprintf("/api/v1/accounts/%d", account), map[string]any{
 		"debounce_ms": wait.Milliseconds(), "pace_account": 0, "pace_recipient": 0, "new_chats_per_day": 10_000,
+		"answers_limit": 0, "disclosure": "",
 	}, nil)
 }
 

@@ -44,7 +44,7 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 
 	w.manager = bot.New(bot.Options{
 		Store: d.Store, DB: d.WhatsApp(), Process: process, Files: w.files,
-		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce, Subscribers: s.Limits.Subscribers,
+		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce, Consent: conversation.Consent, Subscribers: s.Limits.Subscribers,
 		LedgerRecipients: s.Limits.LedgerRecipients, LedgerEntries: s.Limits.LedgerEntries, LedgerCleanup: s.Limits.LedgerCleanup,
 		RateWindow: s.Limits.RateWindow, MediaBytes: int64(s.Limits.MediaMiB) << 20,
 		Bell: w.heard, Note: w.ringer.Note,
