@@ -35,8 +35,11 @@ type desk struct {
 	think   func(ctx context.Context, q providers.Request) (providers.Answer, error)
 	account context.Context //nolint:containedctx // the lease of the only account
 	alerts  []string        // kinds; guarded by mu
-	files   []attachment    // of customers; guarded by mu
-	heard   int             // recordings that were listened to; guarded by mu
+	tools   []store.Tool
+	facts   []string
+	prompts []store.Prompt
+	files   []attachment // of customers; guarded by mu
+	heard   int          // recordings that were listened to; guarded by mu
 	hear    func(q providers.Speech) (providers.Answer, error)
 }
 
@@ -283,6 +286,36 @@ func (d *desk) Defer(_ context.Context, conversation, lo int64, wait time.Durati
 	r.retryAt, r.Busy = time.Now().Add(wait), 0
 	r.dueAt, r.skipped = r.retryAt, append(r.skipped, "deferred: "+reason)
 	return true, nil
+}
+
+func (d *desk) Tools(context.Context, int64) ([]store.Tool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.tools, nil
+}
+
+func (d *desk) OpenSecret(t store.Tool) (string, error) { return string(t.Secret), nil }
+
+func (d *desk) Remember(_ context.Context, _, contact int64, fact string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.facts = append(d.facts, fmt.Sprint(contact, ": ", fact))
+	return nil
+}
+
+func (d *desk) KeepPrompt(_ context.Context, p store.Prompt) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.prompts = append(d.prompts, p)
+	return nil
+}
+
+func (d *desk) Summarize(_ context.Context, conversation, seq int64, words string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.row(conversation)
+	r.Summary, r.SummarySeq = words, seq
+	return nil
 }
 
 func (d *desk) ReturnConversations(context.Context, []int64) error { return nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -38,6 +39,11 @@ type records interface {
 	RaiseAlert(ctx context.Context, account int64, kind, says string) error
 	Attachments(ctx context.Context, conversation, after, hi int64) ([]store.Attachment, error)
 	SetTranscript(ctx context.Context, message int64, words, by string) error
+	Tools(ctx context.Context, account int64) ([]store.Tool, error)
+	OpenSecret(t store.Tool) (string, error)
+	Remember(ctx context.Context, account, contact int64, fact string) error
+	KeepPrompt(ctx context.Context, p store.Prompt) error
+	Summarize(ctx context.Context, conversation, seq int64, words string) error
 }
 
 // accounts speak to customers. *bot.Manager is the real one.
@@ -65,7 +71,9 @@ type Options struct {
 	Store    records
 	Accounts accounts
 	AI       brain
-	Files    files // of customers; nil: models hear and see none
+	Files    files        // of customers; nil: models hear and see none
+	Library  library      // documents of the business; nil: there are none
+	HTTP     *http.Client // the guarded way to services of the house; nil: none can be called
 	Log      *slog.Logger
 
 	Turns       int           // at once (L8)
@@ -82,6 +90,8 @@ type Processor struct {
 	accounts accounts
 	ai       brain
 	files    files
+	library  library
+	http     *http.Client
 	log      *slog.Logger
 	timeout  time.Duration
 	watching time.Duration
@@ -93,7 +103,8 @@ type Processor struct {
 	stop    context.CancelFunc
 	cancel  context.CancelFunc // ends working
 	running sync.WaitGroup     // scheduler, sweep and watch
-	reading sync.WaitGroup     // read receipts, which no answer waits for
+	reading sync.WaitGroup     // what no answer waits for: read receipts, prompts to keep, summaries
+	folding chan struct{}      // places for summaries
 	closing sync.Once
 	closed  error
 }
@@ -101,7 +112,7 @@ type Processor struct {
 // New returns a processor that does nothing yet; see Start.
 func New(o Options) *Processor {
 	p := &Processor{
-		store: o.Store, accounts: o.Accounts, ai: o.AI, files: o.Files, log: o.Log,
+		store: o.Store, accounts: o.Accounts, ai: o.AI, files: o.Files, library: o.Library, http: o.HTTP, log: o.Log,
 		timeout: usual(o.TurnTimeout, usualTimeout), watching: usual(o.QueueWatch, usualQueueWatch),
 		drain: usual(o.Drain, usualDrain), sweeping: usual(o.Sweep, usualSweep),
 	}
@@ -112,6 +123,7 @@ func New(o Options) *Processor {
 		o.Turns = usualTurns
 	}
 	p.lanes.init(o.Turns)
+	p.folding = make(chan struct{}, mostFolding)
 	p.working, p.cancel = context.WithCancel(context.Background())
 	return p
 }

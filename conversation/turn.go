@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"frontdesk/providers"
@@ -41,6 +42,7 @@ type turn struct {
 	conversation int64
 	thinking     time.Duration // spent waiting for providers
 	again        time.Time     // take another turn then; zero: nothing is left
+	work         *work         // of the present draft
 }
 
 // run takes a lane's turn and hands its place on, even if the turn hangs (L10).
@@ -130,18 +132,19 @@ func (t *turn) take(ctx context.Context) error {
 func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, error) {
 	t.p.reading.Go(func() { t.p.accounts.Read(context.WithoutCancel(ctx), t.account, now.Chat, now.Unread) })
 	stopTyping := t.typing(ctx, now.Chat)
-	attached, err := t.attend(ctx, now)
-	var reply providers.Answer
-	if err == nil {
-		reply, err = t.think(ctx, now, attached)
-	}
+	reply, err := t.think(ctx, now)
 	stopTyping(err != nil)
-	if err != nil {
+	switch {
+	case errors.Is(err, errToolsFailed):
+		return true, t.handOff(ctx, now, "tool_failed", "")
+	case err != nil:
 		return false, err
+	case t.work.handOff != "":
+		return true, t.handOff(ctx, now, "asked", t.work.handOff)
 	}
 	queued, err := t.p.store.Answer(ctx, store.Reply{
 		ConversationID: t.conversation, Lo: now.AnsweredSeq, Hi: now.LastSeq, Force: force, Origin: "bot",
-		Bubbles: opened(bubbles(reply.Text), disclosure(now)), Provider: reply.Provider, Model: reply.Model, Detail: account(reply),
+		Bubbles: opened(bubbles(reply.Text), disclosure(now)), Provider: reply.Provider, Model: reply.Model, Detail: t.explain(reply),
 	})
 	if err != nil || !queued {
 		return false, err
@@ -149,7 +152,47 @@ func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, er
 	t.p.accounts.Send(t.account, t.conversation)
 	t.p.log.InfoContext(ctx, "Reply queued", slog.Int64("account", t.account), slog.Int64("conversation", t.conversation),
 		slog.String("provider", reply.Provider), slog.Duration("took", reply.Took))
+	t.p.keepPrompt(now, reply, t.work.prompt)
+	t.p.fold(now)
 	return true, nil
+}
+
+// think reads what came, looks up what may answer it and asks the providers.
+func (t *turn) think(ctx context.Context, now store.Turn) (providers.Answer, error) {
+	a, err := t.attend(ctx, now)
+	if err != nil {
+		return providers.Answer{}, err
+	}
+	t.work = &work{}
+	t.work.sources, t.work.known = t.lookUp(ctx, now, a)
+	reply, err := t.converse(ctx, now, a, t.work)
+	if err != nil || t.work.handOff != "" {
+		return reply, err
+	}
+	switch {
+	case strings.Contains(reply.Text, personMark):
+		t.work.handOff = "the model asked for a person"
+	case leaks(reply.Text, now):
+		t.p.log.WarnContext(ctx, "Answer withheld, it told what only models may read", slog.Int64("conversation", t.conversation))
+		reply.Text, t.work.withheld = sentencesIn(now.Language).refusal, true
+	case len(bubbles(reply.Text)) == 0:
+		return reply, errEmpty
+	}
+	return reply, nil
+}
+
+// ask asks the providers for the next line.
+func (t *turn) ask(ctx context.Context, now store.Turn, a attached, w *work, tools []providers.Tool) (providers.Answer, error) {
+	began := time.Now()
+	reply, err := t.p.ai.Chat(ctx, providers.Request{
+		Prompt: func(r providers.Room) []providers.Message {
+			w.prompt = append(prompt(now, r, a, w), w.rounds...)
+			return w.prompt
+		},
+		Tools: tools, Conversation: t.conversation, Pool: now.ProviderPool,
+	})
+	t.thinking += time.Since(began)
+	return reply, err
 }
 
 // disclosure is what opens the answer: in a session's first, that it is automated. A
@@ -172,20 +215,6 @@ func opened(all []store.Bubble, by string) []store.Bubble {
 		all[0].Body = "_" + by + "_\n\n" + all[0].Body
 	}
 	return all
-}
-
-// think asks the providers.
-func (t *turn) think(ctx context.Context, now store.Turn, a attached) (providers.Answer, error) {
-	began := time.Now()
-	reply, err := t.p.ai.Chat(ctx, providers.Request{
-		Prompt:       func(r providers.Room) []providers.Message { return prompt(now, r, a) },
-		Conversation: t.conversation, Pool: now.ProviderPool,
-	})
-	t.thinking += time.Since(began)
-	if err == nil && len(bubbles(reply.Text)) == 0 {
-		return reply, errEmpty
-	}
-	return reply, err
 }
 
 // typing shows "typing…" until its end is called; a reply that follows hides it
@@ -241,16 +270,39 @@ func (t *turn) conclude(ctx context.Context, err error) {
 	}
 }
 
-// account is what the timeline keeps of an answer.
-func account(a providers.Answer) map[string]any {
+// explain is what the timeline keeps of an answer.
+func (t *turn) explain(a providers.Answer) map[string]any {
 	var attempts []map[string]any
 	for _, try := range a.Attempts {
 		attempts = append(attempts, map[string]any{
 			"provider": try.Provider, "model": try.Model, "class": string(try.Class), "took_ms": try.Took.Milliseconds(), "error": try.Err,
 		})
 	}
-	return map[string]any{
+	told := map[string]any{
 		"provider": a.Provider, "model": a.Model, "took_ms": a.Took.Milliseconds(), "demo": a.Demo, "attempts": attempts,
 		"prompt_tokens": a.PromptTokens, "completion_tokens": a.CompletionTokens,
 	}
+	if len(t.work.calls) > 0 {
+		told["tools"] = t.work.calls
+	}
+	if len(t.work.sources) > 0 {
+		told["sources"] = sourcesOf(t.work.sources)
+	}
+	if t.work.withheld {
+		told["withheld"] = true
+	}
+	return told
+}
+
+// sourcesOf names each document once, the best first.
+func sourcesOf(found []Passage) []map[string]any {
+	var named []map[string]any
+	seen := map[int64]bool{}
+	for _, p := range found {
+		if !seen[p.Source] {
+			seen[p.Source] = true
+			named = append(named, map[string]any{"id": p.Source, "title": p.Title, "passage": p.ID})
+		}
+	}
+	return named
 }

@@ -38,6 +38,21 @@ func shapeOf(s *Schema) (*shape, error) {
 	return &shape{*s, compiled}, nil
 }
 
+// Checker reads a JSON Schema and returns what finds the fault in a JSON text by it.
+func Checker(schema json.RawMessage) (func(text string) error, error) {
+	s, err := shapeOf(&Schema{JSON: schema})
+	if err != nil {
+		return nil, err
+	}
+	return func(text string) error {
+		value, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+		if err != nil {
+			return err
+		}
+		return s.compiled.Validate(value)
+	}, nil
+}
+
 // ask tells a model what to write: by the parameter made for it, or in words.
 func (s *shape) ask(q *openai.ChatCompletionRequest, byParameter bool) {
 	switch {

@@ -107,6 +107,7 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 		    state = case when c.state = 'closed' then 'bot' else c.state end,
 		    answered_seq = case when c.state in ('bot', 'closed') then c.answered_seq else c.last_seq + 1 end,
 		    session_seq = case when @reset then c.last_seq + 1 else c.session_seq end,
+		    summary = case when @reset then '' else c.summary end,
 		    opted_out_at = case @consent when 'out' then clock() when 'in' then null else c.opted_out_at end,
 		    pending_since = case when c.last_seq > c.answered_seq then c.pending_since else clock() end,
 		    due_at = case when c.last_seq > c.answered_seq
@@ -288,7 +289,11 @@ type Turn struct {
 	ProviderPool   string
 	ContactName    string
 	Chat           string
-	SessionSeq     int64 // what models read begins behind this message
+	SessionSeq     int64  // what models read begins behind this message
+	Summary        string // of what was said up to SummarySeq
+	SummarySeq     int64
+	ContactID      int64
+	Facts          []string // about the customer
 	OptedOut       bool
 	Language       string
 	Disclosure     *string
@@ -337,7 +342,10 @@ const turn = `
 	  greatest(coalesce(c.due_at, clock()) - clock(), interval '0') as due_in,
 	  clock() - coalesce(w.newest, clock()) as newest_age, w.readable, w.unread,
 	  a.paused as account_paused, a.persona, a.presence, a.fallback, a.fallback_text, a.provider_pool,
-	  p.name as contact_name, c.session_seq, c.opted_out_at is not null as opted_out, a.language, a.disclosure, a.handoff_words, a.handoff_text, a.answers_limit,
+	  p.name as contact_name, c.contact_id, c.session_seq, c.summary, c.summary_seq,
+	  array(select body from fact f where f.account_id = c.account_id
+	    and f.contact_id in (select id from contact where id = c.contact_id or merged_into = c.contact_id) order by at, id) as facts,
+	  c.opted_out_at is not null as opted_out, a.language, a.disclosure, a.handoff_words, a.handoff_text, a.answers_limit,
 	  a.hours, ` + busy + ` as busy, ` + overspent + ` as overspent, clock() as now
 	from conversation c
 	join account a on a.id = c.account_id

@@ -161,7 +161,7 @@ var mergeSteps = []string{
 	// the kept conversation's queue
 	pair + `,
 	more as (
-	  select kept, d.state, d.chat, d.active_at, d.pending_since, d.due_at,
+	  select kept, d.state, d.chat, d.active_at, d.pending_since, d.due_at, d.return_at, d.opted_out_at,
 	    (select count(*) from message m where m.conversation_id = kept and m.seq > pair.last_seq) as waiting,
 	    (select count(*) from outbound o where o.conversation_id = kept and o.out_seq > pair.out_seq) as queued
 	  from pair join conversation d on d.id = closed)
@@ -172,6 +172,9 @@ var mergeSteps = []string{
 	  answered_seq = case when k.state = 'bot' and more.state = 'bot' then k.answered_seq else k.last_seq + waiting end,
 	  pending_since = case when waiting > 0 then least(k.pending_since, more.pending_since) else k.pending_since end,
 	  due_at = case when waiting > 0 then greatest(k.due_at, more.due_at) else k.due_at end,
+	  return_at = case when (k.state in ('human', 'paused') and k.return_at is null) or (more.state in ('human', 'paused') and more.return_at is null)
+	              then null else greatest(k.return_at, more.return_at) end,
+	  opted_out_at = coalesce(k.opted_out_at, more.opted_out_at),
 	  chat = case when more.active_at > k.active_at then more.chat else k.chat end,
 	  active_at = greatest(k.active_at, more.active_at)
 	from more where k.id = more.kept`,

@@ -8,7 +8,7 @@ import (
 )
 
 // secrets are the columns that hold sealed values.
-var secrets = []struct{ table, column string }{{"provider", "api_key"}, {"account", "proxy"}}
+var secrets = []struct{ table, column string }{{"provider", "api_key"}, {"account", "proxy"}, {"tool", "secret"}}
 
 // RotateKeys seals every secret anew with the keyring's first key, all or none,
 // and says how many there were.
