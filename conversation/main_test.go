@@ -95,7 +95,7 @@ func (d *desk) close() {
 // said is what the customer wrote since the last answer.
 func said(q providers.Request) string {
 	var texts []string
-	for _, m := range slices.Backward(q.Prompt(providers.Room{ContextTokens: 128_000})) {
+	for _, m := range slices.Backward(read(q)) {
 		if m.Role == providers.RoleAssistant {
 			break
 		}
@@ -104,6 +104,14 @@ func said(q providers.Request) string {
 		}
 	}
 	return strings.Join(texts, " ")
+}
+
+// read is what a model with room enough reads.
+func read(q providers.Request) []providers.Message {
+	if q.Prompt == nil {
+		return q.Messages
+	}
+	return q.Prompt(providers.Room{ContextTokens: 128_000, Tools: true})
 }
 
 // write stores a message of a customer and wakes the turn, as bot does.

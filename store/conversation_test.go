@@ -19,6 +19,7 @@ type desk struct {
 	*store.Store
 	account, contact int64
 	process          store.Process
+	db               *pgxpool.Pool // to look behind the store
 }
 
 func newDesk(t *testing.T) desk {
@@ -44,7 +45,7 @@ func newDeskAt(t *testing.T) (desk, *pgxpool.Pool) {
 	p := store.Process{ID: "p", Kind: store.KindWhatsApp, Cap: 100}
 	_, err = s.RenewLeases(t.Context(), p, 12*time.Second)
 	must(t, err)
-	return desk{s, a.ID, contact, p}, db
+	return desk{s, a.ID, contact, p, db}, db
 }
 
 func (d desk) receive(t *testing.T, waID string) store.Received {

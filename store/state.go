@@ -108,17 +108,25 @@ func (s *Store) SetState(ctx context.Context, conversation int64, state State, b
 }
 
 // ReturnConversations gives the bot the conversations of the given accounts whose
-// time with people is over; what nobody has answered waits for it.
+// time with people is over; what nobody has answered waits for it. Before, it cancels
+// what the bot had to say in conversations that were taken from it: an answer that was
+// queued at the same moment escapes the takeover's own statement.
 func (s *Store) ReturnConversations(ctx context.Context, accounts []int64) error {
-	_, err := s.pool.Exec(ctx, `
+	b := &pgx.Batch{}
+	args := pgx.NamedArgs{"accounts": accounts}
+	b.Queue(`
+		update outbound o set cancelled_at = clock() from conversation c
+		where o.account_id = any(@accounts) and o.origin = 'bot' and o.claimed_at is null and `+pending+`
+		  and c.id = o.conversation_id and (c.state <> 'bot' or o.created_at < c.state_since)`, args)
+	b.Queue(`
 		with c as (
 		  update conversation c set state = 'bot', state_since = clock(), return_at = null, answered_seq = `+settled+`,
 		    pending_since = clock(), due_at = clock()
 		  where account_id = any(@accounts) and return_at <= clock() and state in ('human', 'paused')
 		  returning id, last_seq)
 		insert into timeline (conversation_id, seq, kind, detail)
-		select id, last_seq, 'state', '{"state": "bot", "by": "clock"}' from c`, pgx.NamedArgs{"accounts": accounts})
-	return err
+		select id, last_seq, 'state', '{"state": "bot", "by": "clock"}' from c`, args)
+	return s.pool.SendBatch(ctx, b).Close()
 }
 
 // Defer leaves the messages unsettled until wait is over, through no fault of a

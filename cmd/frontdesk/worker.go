@@ -52,7 +52,7 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	})
 	w.turns = conversation.New(conversation.Options{
 		Store: d.Store, Accounts: w.manager, AI: w.ai, Files: w.files, Log: c.log, Turns: s.Limits.Turns, TurnTimeout: s.Limits.TurnTimeout,
-		QueueWatch: s.Limits.QueueWatch, Drain: s.Limits.Drain,
+		QueueWatch: s.Limits.QueueWatch, Drain: s.Limits.Drain, HTTP: providers.Guarded(s.AllowPrivate),
 	})
 	if err := w.manager.Start(ctx); err != nil {
 		return nil, err
