@@ -23,12 +23,23 @@ type Conversation struct {
 	Waiting     int64     `json:"waiting" doc:"Messages that are neither answered nor skipped"`
 	ActiveAt    time.Time `json:"active_at"`
 	CreatedAt   time.Time `json:"created_at"`
+
+	StateSince time.Time  `json:"state_since"`
+	ReturnAt   *time.Time `json:"return_at,omitempty" doc:"The bot has the ball again then; missing: when somebody gives it back"`
+	OptedOutAt *time.Time `json:"opted_out_at,omitempty" doc:"The customer wants no automated messages"`
+	AssignedTo string     `json:"assigned_to,omitempty"`
+	Tags       []string   `json:"tags"`
+	LastSeq    int64      `json:"last_seq" doc:"Of the customer's newest message"`
+	SeenSeq    int64      `json:"seen_seq" doc:"People have seen it up to here"`
+	Chat       string     `json:"chat" doc:"WhatsApp address that replies go to"`
 }
 
 func conversationOf(c store.ConversationSummary) Conversation {
 	return Conversation{
 		ID: c.ID, AccountID: c.AccountID, AccountName: c.AccountName, ContactID: c.ContactID, ContactName: c.ContactName, Phone: value(c.Phone),
 		State: string(c.State), Waiting: c.LastSeq - c.AnsweredSeq, ActiveAt: c.ActiveAt, CreatedAt: c.CreatedAt,
+		StateSince: c.StateSince, ReturnAt: c.ReturnAt, OptedOutAt: c.OptedOutAt, AssignedTo: c.AssignedTo, Tags: c.Tags,
+		LastSeq: c.LastSeq, SeenSeq: c.SeenSeq, Chat: c.Chat,
 	}
 }
 

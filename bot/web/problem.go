@@ -92,12 +92,15 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 	case errors.As(err, &refused):
 		p := problem(http.StatusTooManyRequests, refused.Code, refused.Says)
 		p.retryAfter = refused.After
+		if refused.After == 0 {
+			p.Status, p.Title = http.StatusConflict, http.StatusText(http.StatusConflict) // time changes nothing
+		}
 		return p
 	case errors.Is(err, store.ErrNotFound):
 		return problem(http.StatusNotFound, "not_found", "There is nothing with this id")
 	case errors.Is(err, store.ErrBadProxy):
 		return problem(http.StatusUnprocessableEntity, "bad_proxy", err.Error())
-	case errors.Is(err, store.ErrNameTaken):
+	case errors.Is(err, store.ErrNameTaken), errors.Is(err, store.ErrToolExists), errors.Is(err, store.ErrQuickReplyExists):
 		return problem(http.StatusConflict, "name_taken", err.Error())
 	case errors.Is(err, store.ErrKeyReused):
 		return problem(http.StatusUnprocessableEntity, "idempotency_key_reused", err.Error())

@@ -61,6 +61,21 @@ type records interface {
 	Conversations(ctx context.Context, account, contact int64, p store.Page) ([]store.ConversationSummary, error)
 	Conversation(ctx context.Context, id int64) (store.ConversationSummary, error)
 	Messages(ctx context.Context, conversation int64, p store.MessagePage) ([]store.ChatMessage, error)
+	SetState(ctx context.Context, conversation int64, state store.State, by string) error
+	ChangeConversation(ctx context.Context, id int64, c store.ConversationChange) error
+	Inbox(ctx context.Context, f store.InboxFilter) ([]store.InboxLine, error)
+	Trace(ctx context.Context, conversation, seq int64) (store.Trace, error)
+	PromptOf(ctx context.Context, conversation, seq int64) (store.Prompt, error)
+	Personas(ctx context.Context, account int64, p store.Page) ([]store.Persona, error)
+	Notes(ctx context.Context, conversation int64, limit int) ([]store.Note, error)
+	AddNote(ctx context.Context, conversation int64, body, by string) (store.Note, error)
+	QuickReplies(ctx context.Context, account int64) ([]store.QuickReply, error)
+	AddQuickReply(ctx context.Context, q store.QuickReply) (store.QuickReply, error)
+	RemoveQuickReply(ctx context.Context, id int64) error
+	Tools(ctx context.Context, account int64) ([]store.Tool, error)
+	Tool(ctx context.Context, id int64) (store.Tool, error)
+	PutTool(ctx context.Context, t store.Tool, secret *string) (store.Tool, error)
+	RemoveTool(ctx context.Context, id int64) error
 	Timeline(ctx context.Context, conversation int64, p store.Page) ([]store.TimelineEntry, error)
 
 	Providers(ctx context.Context) ([]store.Provider, error)
