@@ -1,59 +1,280 @@
 package web
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"frontdesk/store"
+
+	"github.com/a-h/templ"
 )
 
 const onePage = 50
 
+// inboxPage is what the list of conversations shows.
+type inboxPage struct {
+	Lines   []InboxLine
+	Search  string
+	State   string
+	Unseen  bool
+	Before  string
+	Next    string // the cursor of the next page; "": there is none
+	Here    int64  // the one that is open
+	Sandbox bool
+}
+
+// InboxLine is a conversation in a list.
+type InboxLine struct {
+	Conversation
+
+	Last     string
+	LastKind string
+	LastByUs bool
+	Unseen   int64
+}
+
+func (v inboxPage) filtered() bool { return v.Search != "" || v.State != "" || v.Unseen }
+
+// query is the page's own address.
+func (v inboxPage) query() string {
+	q := url.Values{"q": {v.Search}, "state": {v.State}, "before": {v.Before}}
+	if v.Unseen {
+		q.Set("unseen", "on")
+	}
+	return q.Encode()
+}
+
+// more is the address of the next page.
+func (v inboxPage) more() string {
+	v.Before = v.Next
+	return v.query()
+}
+
+// lastWords are the last message in a line.
+func (l InboxLine) lastWords() string {
+	words := l.Last
+	if l.LastKind != "text" && l.LastKind != "" {
+		words = strings.TrimSpace("[" + strings.ReplaceAll(l.LastKind, "_", " ") + "] " + words)
+	}
+	if l.LastByUs {
+		words = "↩ " + words
+	}
+	return words
+}
+
 func (s *Server) conversationsPage(w http.ResponseWriter, r *http.Request) error {
-	found, err := s.listConversations(r.Context(), &conversationsRequest{Page: Page{After: r.FormValue("after"), Limit: onePage}})
+	v, err := s.inbox(r)
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, conversationsView(s.chrome(r, "Conversations"), found.Body.Items, found.Body.Next))
+	return s.show(w, r, conversationsView(s.chrome(r, "Inbox"), v))
+}
+
+func (s *Server) conversationsList(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.inbox(r)
+	if err != nil {
+		return err
+	}
+	return s.show(w, r, inboxList(v))
+}
+
+func (s *Server) inbox(r *http.Request) (inboxPage, error) {
+	v := inboxPage{
+		Search: r.FormValue("q"), State: r.FormValue("state"), Unseen: r.FormValue("unseen") != "", Before: r.FormValue("before"), Sandbox: s.sandbox != nil,
+	}
+	f := store.InboxFilter{State: store.State(v.State), Search: v.Search, Unseen: v.Unseen, Limit: onePage}
+	if at, err := time.Parse(time.RFC3339Nano, v.Before); err == nil {
+		f.Before = at
+	}
+	found, err := s.store.Inbox(r.Context(), f)
+	if err != nil {
+		return v, err
+	}
+	for _, l := range found {
+		v.Lines = append(v.Lines, InboxLine{conversationOf(l.ConversationSummary), l.LastBody, l.LastKind, l.LastDirection == "out", l.Unseen})
+	}
+	if len(found) == onePage {
+		v.Next = found[onePage-1].ActiveAt.Format(time.RFC3339Nano)
+	}
+	return v, nil
+}
+
+// talkPage is what the page of a conversation shows.
+type talkPage struct {
+	Conversation Conversation
+	Messages     []Message
+	Entries      []TimelineEntry
+	Notes        []Note
+	Quick        []QuickReply
+	MayWork      bool
+	Typed        string // a reply that could not be sent
+	Problem      string // with it
+}
+
+func (v talkPage) action(name string) templ.SafeURL {
+	return templ.SafeURL(fmt.Sprintf("/conversations/%d/%s", v.Conversation.ID, name))
 }
 
 func (s *Server) conversationPage(w http.ResponseWriter, r *http.Request) error {
-	c, messages, entries, err := s.talk(r)
+	return s.showTalk(w, r, http.StatusOK, "", "")
+}
+
+func (s *Server) showTalk(w http.ResponseWriter, r *http.Request, status int, typed, wrong string) error {
+	v, err := s.talk(r)
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, conversationView(s.chrome(r, c.title()), c, messages, entries))
+	v.Typed, v.Problem = typed, wrong
+	return s.showWith(w, r, status, conversationView(s.chrome(r, v.Conversation.title()), v))
 }
 
 func (s *Server) conversationLive(w http.ResponseWriter, r *http.Request) error {
-	c, messages, entries, err := s.talk(r)
+	v, err := s.talk(r)
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, conversationLive(c, messages, entries))
+	return s.show(w, r, conversationLive(v))
 }
 
-// talk reads a conversation with its newest messages and decisions.
-func (s *Server) talk(r *http.Request) (Conversation, []Message, []TimelineEntry, error) {
+// talk reads a conversation with its newest messages, decisions and notes. Whoever may
+// work on it has seen it then.
+func (s *Server) talk(r *http.Request) (talkPage, error) {
+	v := talkPage{MayWork: s.mayWork(r)}
 	id, err := pathID(r)
 	if err != nil {
-		return Conversation{}, nil, nil, err
+		return v, err
 	}
 	in := &messagesRequest{ByID: ByID{id}, Page: Page{Limit: onePage}}
 	c, err := s.readConversation(r.Context(), &in.ByID)
 	if err != nil {
-		return Conversation{}, nil, nil, err
+		return v, err
 	}
 	messages, err := s.listMessages(r.Context(), in)
 	if err != nil {
-		return Conversation{}, nil, nil, err
+		return v, err
 	}
 	entries, err := s.readTimeline(r.Context(), in)
 	if err != nil {
-		return Conversation{}, nil, nil, err
+		return v, err
 	}
-	return c.Body, messages.Body.Items, entries.Body.Items, nil
+	v.Conversation, v.Messages, v.Entries = c.Body, messages.Body.Items, entries.Body.Items
+	if !v.MayWork {
+		return v, nil
+	}
+	return v, s.forPeople(r, &v)
+}
+
+// forPeople adds what only those who work on a conversation see.
+func (s *Server) forPeople(r *http.Request, v *talkPage) error {
+	notes, err := s.listNotes(r.Context(), &ByID{v.Conversation.ID})
+	if err != nil {
+		return err
+	}
+	quick, err := s.listQuickReplies(r.Context(), &quickRepliesRequest{v.Conversation.AccountID})
+	if err != nil {
+		return err
+	}
+	v.Notes, v.Quick = notes.Body.Items, quick.Body.Items
+	if v.Conversation.SeenSeq >= v.Conversation.LastSeq {
+		return nil
+	}
+	return s.store.ChangeConversation(r.Context(), v.Conversation.ID, store.ConversationChange{SeenSeq: &v.Conversation.LastSeq})
+}
+
+// conversationAct does what a button or form of the page asks for.
+func (s *Server) conversationAct(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	c, err := s.conversationOf(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if err := s.doWith(r, c, r.PathValue("action")); err != nil {
+		p := s.problemOf(r.Context(), err)
+		return s.showTalk(w, r, p.Status, r.FormValue("text"), p.Detail)
+	}
+	return seeOther(w, r, fmt.Sprint("/conversations/", c.ID))
+}
+
+var states = map[string]store.State{"takeover": store.StateHuman, "release": store.StateBot, "pause": store.StatePaused, "close": store.StateClosed}
+
+func (s *Server) doWith(r *http.Request, c store.ConversationSummary, action string) error {
+	ctx, text := r.Context(), strings.TrimSpace(r.FormValue("text"))
+	if state, known := states[action]; known {
+		return s.give(ctx, c, state)
+	}
+	switch action {
+	case "reply":
+		_, err := s.reply(ctx, c, text, "")
+		return err
+	case "details":
+		assigned, tags := strings.TrimSpace(r.FormValue("assigned_to")), strings.Split(r.FormValue("tags"), ",")
+		return s.store.ChangeConversation(ctx, c.ID, store.ConversationChange{AssignedTo: &assigned, Tags: &tags})
+	}
+	if text == "" {
+		return problem(http.StatusUnprocessableEntity, "no_text", "A text is needed")
+	}
+	switch action {
+	case "notes":
+		_, err := s.store.AddNote(ctx, c.ID, text, asker(ctx))
+		return err
+	case "quick":
+		_, err := s.store.AddQuickReply(ctx, store.QuickReply{AccountID: &c.AccountID, Name: strings.TrimSpace(r.FormValue("name")), Body: text})
+		return err
+	}
+	return store.ErrNotFound
+}
+
+// tracePage is what the page of one message shows.
+type tracePage struct {
+	Conversation Conversation
+	Trace        Trace
+	Model        string
+	Prompt       []promptLine
+}
+
+// promptLine is a line of a prompt as package conversation keeps it.
+type promptLine struct {
+	Role string `json:"role"`
+	Text string `json:"text"`
+}
+
+func (s *Server) messagePage(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	seq, err := strconv.ParseInt(r.PathValue("seq"), 10, 64)
+	if err != nil {
+		return store.ErrNotFound
+	}
+	c, err := s.conversationOf(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	t, err := s.store.Trace(r.Context(), c.ID, seq)
+	if err != nil {
+		return err
+	}
+	v := tracePage{Conversation: conversationOf(c), Trace: traceOf(t)}
+	p, err := s.store.PromptOf(r.Context(), c.ID, seq)
+	if err == nil && s.mayWork(r) {
+		v.Model = p.Model
+		err = json.Unmarshal(p.Messages, &v.Prompt)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return s.show(w, r, traceView(s.chrome(r, "Why this answer?"), v))
 }
 
 // tryCustomers are numbers that belong to nobody.

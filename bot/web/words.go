@@ -73,6 +73,12 @@ func entryWords(e TimelineEntry) string {
 	said := func(key string) string { return fmt.Sprint(e.Detail[key]) }
 	switch e.Kind {
 	case "answered":
+		if e.Detail["said"] != nil {
+			return "Said by the rules of the house: " + skipWords(said("said"))
+		}
+		if e.Detail["withheld"] == true {
+			return "The answer of " + said("provider") + " told what only models may read; a polite refusal was sent instead"
+		}
 		if e.Detail["fallback"] != nil {
 			return "Sent the account's text, because no provider could answer"
 		}
@@ -91,9 +97,85 @@ func entryWords(e TimelineEntry) string {
 		}
 		return "A call rang on the phone"
 	case "state":
-		return "Now with " + stateWords(said("state"))
+		if said("by") == "clock" {
+			return "The bot has it again, the time with people is over"
+		}
+		return "Now with " + stateWords(said("state")) + ", by " + said("by")
+	case "given_back":
+		return "Given to the bot (written on the phone)"
+	case "paused":
+		return "The bot is paused: " + skipWords(said("reason"))
+	case "deferred":
+		return "Put off: " + skipWords(said("reason"))
 	}
 	return e.Kind
+}
+
+// ballWords say who answers in a conversation, and for how long.
+func ballWords(c Conversation) string {
+	words := map[string]string{
+		"bot": "The bot answers.", "human": "A person answers; the bot stays silent", "paused": "Nobody answers by itself", "closed": "Closed; the customer's next word begins anew.",
+	}[c.State]
+	if c.State == "human" || c.State == "paused" {
+		words += "."
+		if c.ReturnAt != nil {
+			words = strings.TrimSuffix(words, ".") + " until " + c.ReturnAt.UTC().Format("2 January 15:04") + " UTC."
+		}
+	}
+	if c.OptedOutAt != nil {
+		words += " The customer wants no automated messages."
+	}
+	return words
+}
+
+// toolWords say what a model had done for an answer.
+func toolWords(e TimelineEntry) string {
+	all, _ := e.Detail["tools"].([]any)
+	var named []string
+	for _, one := range all {
+		use, _ := one.(map[string]any)
+		words := fmt.Sprint(use["tool"])
+		if use["error"] != nil {
+			words += " (did not work)"
+		}
+		named = append(named, words)
+	}
+	if len(named) == 0 {
+		return ""
+	}
+	return "; it used " + strings.Join(named, ", ")
+}
+
+// sourceWords name the documents that an answer rests on.
+func sourceWords(e TimelineEntry) string {
+	all, _ := e.Detail["sources"].([]any)
+	var named []string
+	for _, one := range all {
+		source, _ := one.(map[string]any)
+		named = append(named, fmt.Sprint(source["title"]))
+	}
+	if len(named) == 0 {
+		return ""
+	}
+	return "; it read " + strings.Join(named, ", ")
+}
+
+// stepWords say how far a message of ours has got, with the time of each step.
+func stepWords(m TracedMessage) string {
+	var steps []string
+	for _, s := range []struct {
+		name string
+		at   *time.Time
+	}{{"queued", &m.QueuedAt}, {"sent", m.SentAt}, {"delivered", m.DeliveredAt}, {"read", m.ReadAt}, {"cancelled", m.CancelledAt}} {
+		if s.at != nil {
+			steps = append(steps, s.name+" "+s.at.UTC().Format("15:04:05"))
+		}
+	}
+	words := strings.Join(steps, " · ")
+	if m.Failure != "" {
+		words += " · " + m.Failure
+	}
+	return words
 }
 
 // tries says which providers could not answer before one did.
@@ -124,6 +206,18 @@ func skipWords(reason string) string {
 		return "it could not be decrypted; its sender was asked for another copy"
 	case "no_answer":
 		return "no AI provider could answer"
+	case "opted_out":
+		return "the customer wants no automated messages"
+	case "opted_in":
+		return "the customer wants automated messages again"
+	case "closed":
+		return "outside the hours"
+	case "loop":
+		return "the customer is probably a machine"
+	case "busy":
+		return "the bot has said enough in this chat for ten minutes"
+	case "reset":
+		return "the customer asked to begin anew"
 	}
 	return strings.ReplaceAll(reason, "_", " ")
 }

@@ -121,6 +121,54 @@ func TestAdminAddsAProviderTriesItAndPutsItFirst(t *testing.T) {
 	shoot(ctx, t, r, "/providers", "/providers/new", page, page+"/attempts")
 }
 
+func TestPersonTakesAConversationFromTheBotAndGivesItBack(t *testing.T) {
+	t.Parallel()
+	r := newSandbox(t)
+	ctx := browse(t)
+	signIn(ctx, t, r)
+	eventually(t, time.Minute, "the sandbox's account", func() bool {
+		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
+		return evaluated[bool](ctx, t, `document.querySelector("#text") !== null`)
+	})
+	answer := `.bubble:not(.out):not(.typing) .text`
+	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Is there a table for four?\r"), chromedp.WaitVisible(chromedp.CSS(answer))))
+	must(t, chromedp.Do(ctx,
+		chromedp.Navigate(r.address+"/conversations"), chromedp.Click(chromedp.CSS(".inbox a")), chromedp.WaitVisible(chromedp.CSS("#talk")),
+		chromedp.Click(chromedp.CSS("form[action$='/takeover'] button")), chromedp.WaitVisible(chromedp.CSS("form[action$='/release']")),
+		chromedp.SendKeys(chromedp.CSS("#text"), "Yes, by the window."), chromedp.Click(chromedp.CSS(".write button")),
+		chromedp.WaitVisible(chromedp.CSS("form[action$='/release']")),
+		chromedp.SendKeys(chromedp.CSS("form[action$='/notes'] textarea"), "Likes the window."), chromedp.Click(chromedp.CSS("form[action$='/notes'] button")),
+		chromedp.WaitVisible(chromedp.CSS(".notes li")),
+	))
+	page := evaluated[string](ctx, t, `location.pathname`)
+	shown := func(words string) func() bool {
+		return func() bool { return strings.Contains(evaluated[string](ctx, t, `document.body.textContent`), words) }
+	}
+	eventually(t, time.Minute, "the reply on the page", shown("Yes, by the window."))
+	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
+	eventually(t, time.Minute, "the reply on the customer's phone", shown("Yes, by the window."))
+	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Thank you!\r")))
+	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+page)))
+	eventually(t, time.Minute, "the customer's thanks", shown("Thank you!"))
+	if body := evaluated[string](ctx, t, `document.querySelector("#talk").textContent`); strings.Count(body, "demo") > 1 || !strings.Contains(body, "A person answers; the bot stays silent") {
+		t.Errorf("the page says %q", body)
+	}
+	for _, page := range []string{"/conversations", page, page + "/messages/1"} {
+		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(390, 844), chromedp.Navigate(r.address+page)))
+		if width := evaluated[int](ctx, t, `document.documentElement.scrollWidth`); width > 390 {
+			t.Errorf("%s is %d pixels wide on a phone of 390", page, width)
+		}
+	}
+	if !shown("What")() || !shown("Are you open")() && !shown("Is there a table for four?")() {
+		t.Error("the page of a message does not show its prompt")
+	}
+	shoot(ctx, t, r, "/conversations", page, page+"/messages/1")
+	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+page), chromedp.Click(chromedp.CSS("form[action$='/release'] button")), chromedp.WaitVisible(chromedp.CSS("form[action$='/takeover']"))))
+	eventually(t, time.Minute, "the bot to answer what nobody has", func() bool {
+		return strings.Count(evaluated[string](ctx, t, `document.querySelector("#talk").textContent`), "demo") > 1
+	})
+}
+
 // signIn uses the link that start printed.
 func signIn(ctx context.Context, t *testing.T, r *rig) {
 	t.Helper()
