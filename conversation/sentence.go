@@ -66,3 +66,10 @@ func said(own *string, usual string) string {
 
 // decomposed has every accent stand behind its letter.
 func decomposed(text string) string { return norm.NFD.String(text) }
+
+// UsualWords are what customers are told where an account has no words of its own: in
+// the first answer of a session, and when a person takes over.
+func UsualWords(language string) (disclosure, handoff string) {
+	s := sentencesIn(language)
+	return s.disclosure, s.handoff
+}

@@ -131,6 +131,8 @@ func (s *Server) pages() http.Handler {
 	page(store.RoleViewer, "GET /accounts/{id}/live", s.accountLive)
 	page(store.RoleAdmin, "POST /accounts/{id}", s.accountChange)
 	page(store.RoleViewer, "GET /accounts/{id}/history", s.historyPage)
+	page(store.RoleAdmin, "GET /accounts/{id}/house", s.housePage)
+	page(store.RoleAdmin, "POST /accounts/{id}/house", s.houseChange)
 	page(store.RoleAdmin, "POST /accounts/{id}/share", s.accountShare)
 	page(store.RoleAdmin, "POST /accounts/{id}/{action}", s.accountAct)
 	page(store.RoleViewer, "GET /conversations", s.conversationsPage)

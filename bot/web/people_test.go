@@ -1,0 +1,123 @@
+package web_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"frontdesk/bot/web"
+	"frontdesk/store"
+)
+
+// talking is a house with a customer who has written.
+func talking(t *testing.T) (h *house, account, conversation int64) {
+	t.Helper()
+	h = newHouse(t)
+	account = h.paired("12025550111")
+	r, err := h.store.Receive(t.Context(), store.Inbound{
+		AccountID: account, Phone: "12025550122", Name: "A customer", Chat: "12025550122@s.whatsapp.net", WaID: "A", Kind: "text", Body: "is there a table?", SentAt: time.Now(),
+	})
+	must(t, err)
+	return h, account, r.ConversationID
+}
+
+func TestBallGoesToPeopleAndBackOverTheAPI(t *testing.T) {
+	t.Parallel()
+	h, _, id := talking(t)
+	for _, step := range []struct{ act, state string }{{"takeover", "human"}, {"pause", "paused"}, {"release", "bot"}, {"close", "closed"}, {"release", "bot"}} {
+		c := decoded[web.Conversation](t, h.admin(http.MethodPost, fmt.Sprintf("/api/v1/conversations/%d/%s", id, step.act), ""), http.StatusOK)
+		if c.State != step.state || (c.ReturnAt != nil) != (step.state == "human" || step.state == "paused") {
+			t.Errorf("after %s: %s until %v", step.act, c.State, c.ReturnAt)
+		}
+	}
+	if a := h.admin(http.MethodPost, "/api/v1/conversations/999/takeover", ""); a.status != http.StatusNotFound {
+		t.Errorf("a conversation that is not there: %d", a.status)
+	}
+	m := decoded[web.SentMessage](t, h.admin(http.MethodPost, fmt.Sprintf("/api/v1/conversations/%d/messages", id), `{"text":"yes, by the window"}`), http.StatusAccepted)
+	c := decoded[web.Conversation](t, h.admin(http.MethodGet, fmt.Sprint("/api/v1/conversations/", id), ""), http.StatusOK)
+	if m.Status != "queued" || c.State != "human" || c.SeenSeq != 1 {
+		t.Errorf("after a reply: %+v, %+v", m, c)
+	}
+	c = decoded[web.Conversation](t, h.admin(http.MethodPatch, fmt.Sprint("/api/v1/conversations/", id), `{"assigned_to":"evening shift","tags":["VIP","order","vip"]}`), http.StatusOK)
+	if c.AssignedTo != "evening shift" || fmt.Sprint(c.Tags) != "[order vip]" {
+		t.Errorf("assigned to %q, tagged %v", c.AssignedTo, c.Tags)
+	}
+	decoded[web.Note](t, h.admin(http.MethodPost, fmt.Sprintf("/api/v1/conversations/%d/notes", id), `{"text":"likes the window"}`), http.StatusCreated)
+	if a := h.admin(http.MethodGet, fmt.Sprintf("/api/v1/conversations/%d/notes", id), ""); !strings.Contains(a.body, "likes the window") || !strings.Contains(a.body, `"by":"token`) {
+		t.Errorf("notes: %s", a.body)
+	}
+}
+
+func TestTraceSaysWhatBecameOfAMessage(t *testing.T) {
+	t.Parallel()
+	h, _, id := talking(t)
+	trace := fmt.Sprintf("/api/v1/conversations/%d/messages/1/trace", id)
+	if got := decoded[web.Trace](t, h.admin(http.MethodGet, trace, ""), http.StatusOK); got.Settled || len(got.Sent) != 0 {
+		t.Errorf("before the answer: %+v", got)
+	}
+	_, err := h.store.Answer(t.Context(), store.Reply{
+		ConversationID: id, Hi: 1, Origin: "bot", Bubbles: []store.Bubble{{WaID: store.NewMessageID(), Body: "yes"}}, Detail: map[string]any{"provider": "first"},
+	})
+	must(t, err)
+	must(t, h.store.KeepPrompt(t.Context(), store.Prompt{ConversationID: id, Seq: 1, Provider: "first", Model: "m", Messages: []byte(`[{"role":"system","text":"You sell flowers."}]`)}))
+	got := decoded[web.Trace](t, h.admin(http.MethodGet, trace, ""), http.StatusOK)
+	if !got.Settled || len(got.Entries) != 1 || got.Entries[0].Kind != "answered" || len(got.Sent) != 1 || got.Sent[0].Text != "yes" {
+		t.Errorf("after the answer: %+v", got)
+	}
+	if p := h.admin(http.MethodGet, fmt.Sprintf("/api/v1/conversations/%d/messages/1/prompt", id), ""); !strings.Contains(p.body, "You sell flowers.") {
+		t.Errorf("the prompt: %s", p.body)
+	}
+	contains(t, h.page(h.signedIn(), fmt.Sprintf("/conversations/%d/messages/1", id), http.StatusOK), "Why this answer?", "You sell flowers.", "“yes”")
+}
+
+func TestToolsKeepTheirSecret(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	body := `{"name":"stock","description":"How many there are","url":"https://shop.example/stock","parameters":{"type":"object"},"headers":{"Authorization":"Bearer {{secret}}"},"secret":"sk-hidden"}`
+	d := decoded[web.Tool](t, h.admin(http.MethodPost, "/api/v1/tools", body), http.StatusCreated)
+	if !d.HasSecret || d.Method != "POST" || d.Active == nil || !*d.Active {
+		t.Errorf("added %+v", d)
+	}
+	if a := h.admin(http.MethodGet, "/api/v1/tools", ""); strings.Contains(a.body, "sk-hidden") || !strings.Contains(a.body, `"stock"`) {
+		t.Errorf("listed %s", a.body)
+	}
+	if a := h.admin(http.MethodPost, "/api/v1/tools", body); a.problem(t).Code != "name_taken" {
+		t.Errorf("a second one: %s", a.body)
+	}
+	for _, bad := range []string{
+		strings.Replace(body, `"stock"`, `"hand_off"`, 1), strings.Replace(body, "https://shop.example/stock", "shop", 1), strings.Replace(body, `{"type":"object"}`, `{"type":7}`, 1),
+	} {
+		if a := h.admin(http.MethodPost, "/api/v1/tools", bad); a.status != http.StatusUnprocessableEntity {
+			t.Errorf("%s answered %d", bad, a.status)
+		}
+	}
+	if a := h.admin(http.MethodDelete, fmt.Sprint("/api/v1/tools/", d.ID), ""); a.status != http.StatusNoContent {
+		t.Errorf("removing answered %d", a.status)
+	}
+}
+
+func TestPageOfHoursKeepsWhatWasTypedAndSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	h, account, _ := talking(t)
+	c := h.signedIn()
+	path := fmt.Sprintf("/accounts/%d/house", account)
+	contains(t, h.page(c, path, http.StatusOK), "Hours and people", "This is an automated answer.")
+	form := "zone=Europe/Madrid&mon=09:00-13:30,+15:00-19:00&closed=12-25&when=text&closed_text=Closed+now&language=es&takeover_hours=2&handoff_words=refund&answers_limit=5&spend_day=2.50&disclose=on"
+	if a := h.visit(c, http.MethodPost, path, form); a.status != http.StatusSeeOther {
+		t.Fatalf("saving answered %d: %s", a.status, a.body)
+	}
+	a, err := h.store.Account(t.Context(), account)
+	must(t, err)
+	if a.Disclosure != nil || a.HandoffText == nil || *a.HandoffText != "" || a.TakeoverMinutes != 120 || *a.SpendDay != 2_500_000 || a.SpendContactDay != nil || a.Language != "es" {
+		t.Errorf("kept %+v", a)
+	}
+	contains(t, h.page(c, path, http.StatusOK), "09:00-13:30, 15:00-19:00", "Closed now", "2.5")
+	for _, wrong := range []string{"zone=Mars/Base", "mon=nine+to+five", "closed=christmas", "when=text&closed_text=", "takeover_hours=x", "answers_limit=-1", "spend_day=lots"} {
+		bad := h.visit(c, http.MethodPost, path, wrong+"&takeover_hours=2&answers_limit=5&language=en")
+		if bad.status != http.StatusUnprocessableEntity {
+			t.Errorf("%s answered %d", wrong, bad.status)
+		}
+	}
+}
