@@ -153,7 +153,7 @@ func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, er
 	t.p.log.InfoContext(ctx, "Reply queued", slog.Int64("account", t.account), slog.Int64("conversation", t.conversation),
 		slog.String("provider", reply.Provider), slog.Duration("took", reply.Took))
 	t.p.keepPrompt(now, reply, t.work.prompt) //nolint:contextcheck // it outlives the turn
-	t.p.fold(now) //nolint:contextcheck // it outlives the turn
+	t.p.fold(now)                             //nolint:contextcheck // it outlives the turn
 	return true, nil
 }
 

@@ -47,7 +47,7 @@ func route[I, O any](d doors, least store.Role, method, path, summary string, ha
 	if method == http.MethodDelete {
 		operation.DefaultStatus = http.StatusNoContent
 	}
-	if method == http.MethodPost && strings.HasSuffix(path, "s") {
+	if method == http.MethodPost && (strings.HasSuffix(path, "s") || path == "/knowledge") {
 		operation.DefaultStatus = http.StatusCreated
 		if strings.HasSuffix(path, "/messages") {
 			operation.DefaultStatus = http.StatusAccepted

@@ -28,7 +28,7 @@ type chrome struct {
 type link struct{ path, name string }
 
 func (c chrome) links() []link {
-	all := []link{{"/accounts", "Accounts"}, {"/conversations", "Inbox"}, {"/providers", "AI providers"}, {"/processes", "Processes"}}
+	all := []link{{"/accounts", "Accounts"}, {"/conversations", "Inbox"}, {"/knowledge", "Knowledge"}, {"/providers", "AI providers"}, {"/processes", "Processes"}}
 	if c.Sandbox && may(c.Role, store.RoleAgent) {
 		all = append(all, link{"/try", "Try it"})
 	}

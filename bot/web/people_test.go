@@ -77,7 +77,7 @@ func TestToolsKeepTheirSecret(t *testing.T) {
 	h := newHouse(t)
 	body := `{"name":"stock","description":"How many there are","url":"https://shop.example/stock","parameters":{"type":"object"},"headers":{"Authorization":"Bearer {{secret}}"},"secret":"sk-hidden"}`
 	d := decoded[web.Tool](t, h.admin(http.MethodPost, "/api/v1/tools", body), http.StatusCreated)
-	if !d.HasSecret || d.Method != "POST" || d.Active == nil || !*d.Active {
+	if !d.HasSecret || d.Method != http.MethodPost || d.Active == nil || !*d.Active {
 		t.Errorf("added %+v", d)
 	}
 	if a := h.admin(http.MethodGet, "/api/v1/tools", ""); strings.Contains(a.body, "sk-hidden") || !strings.Contains(a.body, `"stock"`) {

@@ -106,6 +106,8 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 		return problem(http.StatusUnprocessableEntity, "idempotency_key_reused", err.Error())
 	case errors.Is(err, store.ErrNoQuoted):
 		return problem(http.StatusUnprocessableEntity, "no_such_message", err.Error())
+	case errors.Is(err, store.ErrTooManySources):
+		return problem(http.StatusConflict, "too_many_documents", err.Error())
 	case errors.Is(err, store.ErrTooLate):
 		return problem(http.StatusConflict, "too_late", err.Error())
 	case errors.Is(err, store.ErrNoKey):

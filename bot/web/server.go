@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"frontdesk/conversation"
 	"frontdesk/providers"
 	"frontdesk/store"
 
@@ -19,6 +20,11 @@ import (
 )
 
 // records is what the doors read and write. *store.Store is the real one.
+// library finds passages of documents. *conversation.Library is the real one.
+type library interface {
+	Search(ctx context.Context, account int64, pool, query string) (found []conversation.Passage, known bool, err error)
+}
+
 type records interface {
 	Accounts(ctx context.Context) ([]store.Account, error)
 	Account(ctx context.Context, id int64) (store.Account, error)
@@ -61,6 +67,12 @@ type records interface {
 	Conversations(ctx context.Context, account, contact int64, p store.Page) ([]store.ConversationSummary, error)
 	Conversation(ctx context.Context, id int64) (store.ConversationSummary, error)
 	Messages(ctx context.Context, conversation int64, p store.MessagePage) ([]store.ChatMessage, error)
+	Sources(ctx context.Context, account int64, p store.Page) ([]store.Source, error)
+	Source(ctx context.Context, id int64) (store.Source, error)
+	AddSource(ctx context.Context, d store.Source) (store.Source, error)
+	ChangeSource(ctx context.Context, d store.Source) (store.Source, error)
+	RemoveSource(ctx context.Context, id int64) error
+	Languages(ctx context.Context) ([]string, error)
 	SetState(ctx context.Context, conversation int64, state store.State, by string) error
 	ChangeConversation(ctx context.Context, id int64, c store.ConversationChange) error
 	Inbox(ctx context.Context, f store.InboxFilter) ([]store.InboxLine, error)
@@ -138,6 +150,7 @@ type Options struct {
 	Metrics            prometheus.Gatherer
 	Version            string
 	Queued             func(account, conversation int64) // hears of every message that was queued
+	Library            library                           // finds what documents say; nil: nothing does
 	Follow             Follow
 	Files              store.Files  // nil: files are refused
 	Fetch              *http.Client // reaches only what the public may name

@@ -111,6 +111,18 @@ func entryWords(e TimelineEntry) string {
 	return e.Kind
 }
 
+// documentWords say whom a document is for and how much of it is there.
+func documentWords(v knowledgePage, d Document) string {
+	words := "for " + v.owner(d) + ", " + count(d.Passages, "passage")
+	if d.State == "indexing" && d.Done > 0 {
+		words += fmt.Sprintf(", %d indexed anew", d.Done)
+	}
+	if d.Failure != "" {
+		words += ": " + d.Failure
+	}
+	return words
+}
+
 // ballWords say who answers in a conversation, and for how long.
 func ballWords(c Conversation) string {
 	words := map[string]string{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -169,6 +170,35 @@ func TestPersonTakesAConversationFromTheBotAndGivesItBack(t *testing.T) {
 	})
 }
 
+func TestAdminAddsADocumentAndTriesAQuestion(t *testing.T) {
+	t.Parallel()
+	r := newSandbox(t)
+	ctx := browse(t)
+	signIn(ctx, t, r)
+	must(t, chromedp.Do(ctx,
+		chromedp.Navigate(r.address+"/knowledge"),
+		chromedp.SendKeys(chromedp.CSS("input[name=title]"), "Opening hours"),
+		chromedp.SendKeys(chromedp.CSS("textarea[name=text]"), "We open at nine on weekdays and at ten on Saturdays. On Sundays we are closed."),
+		chromedp.Click(chromedp.CSS("form.card button")), chromedp.WaitVisible(chromedp.CSS("#documents li")),
+	))
+	eventually(t, time.Minute, "the document to be indexed", func() bool {
+		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#documents").textContent`), "ready")
+	})
+	for query, words := range map[string]string{"when do you open on saturday": "at ten on Saturdays", "do you sell motorcycles": "Nothing answers this"} {
+		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/knowledge?account=1&q="+url.QueryEscape(query))))
+		if page := evaluated[string](ctx, t, `document.body.textContent`); !strings.Contains(page, words) {
+			t.Errorf("%q: the page does not say %q", query, words)
+		}
+	}
+	for _, page := range []string{"/knowledge", "/accounts/1/house"} {
+		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(390, 844), chromedp.Navigate(r.address+page)))
+		if width := evaluated[int](ctx, t, `document.documentElement.scrollWidth`); width > 390 {
+			t.Errorf("%s is %d pixels wide on a phone of 390", page, width)
+		}
+	}
+	shoot(ctx, t, r, "/knowledge", "/knowledge?account=1&q=saturday", "/accounts/1/house")
+}
+
 // signIn uses the link that start printed.
 func signIn(ctx context.Context, t *testing.T, r *rig) {
 	t.Helper()
@@ -202,7 +232,7 @@ func shoot(ctx context.Context, t *testing.T, r *rig, pages ...string) {
 				must(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 844), chromedp.Navigate(r.address+page)))
 				picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(60))
 				must(t, err)
-				name := fmt.Sprintf("%s-%s-%d.jpg", strings.Trim(strings.ReplaceAll(page, "/", "-"), "-"), scheme, width)
+				name := fmt.Sprintf("%s-%s-%d.jpg", strings.Trim(strings.NewReplacer("/", "-", "?", "-", "&", "-", "=", "-").Replace(page), "-"), scheme, width)
 				must(t, os.WriteFile(filepath.Join(dir, name), picture, 0o600))
 			}
 		}

@@ -21,6 +21,7 @@ type worker struct {
 	ringer  *store.Ringer // tells other processes what is new
 	ai      *providers.Registry
 	turns   *conversation.Processor
+	library *conversation.Library
 	manager *bot.Manager
 }
 
@@ -42,6 +43,10 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	}
 	c.add("AI service", 200*time.Millisecond, w.ai.Close)
 
+	w.library = conversation.NewLibrary(d.Store, w.ai, c.log)
+	w.library.Start(ctx)
+	c.add("document library", 200*time.Millisecond, w.library.Close)
+
 	w.manager = bot.New(bot.Options{
 		Store: d.Store, DB: d.WhatsApp(), Process: process, Files: w.files,
 		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce, Consent: conversation.Consent, Subscribers: s.Limits.Subscribers,
@@ -52,7 +57,7 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	})
 	w.turns = conversation.New(conversation.Options{
 		Store: d.Store, Accounts: w.manager, AI: w.ai, Files: w.files, Log: c.log, Turns: s.Limits.Turns, TurnTimeout: s.Limits.TurnTimeout,
-		QueueWatch: s.Limits.QueueWatch, Drain: s.Limits.Drain, HTTP: providers.Guarded(s.AllowPrivate),
+		QueueWatch: s.Limits.QueueWatch, Drain: s.Limits.Drain, HTTP: providers.Guarded(s.AllowPrivate), Library: w.library,
 	})
 	if err := w.manager.Start(ctx); err != nil {
 		return nil, err
@@ -86,6 +91,9 @@ func openFiles(ctx context.Context, s *Settings, d *database, p store.Process) (
 func (w *worker) heard(b store.Bell) {
 	if b.Topic == "" || b.Topic == "provider" {
 		w.ai.Reload()
+	}
+	if b.Topic == "" || b.Topic == "knowledge" {
+		w.library.Wake()
 	}
 }
 

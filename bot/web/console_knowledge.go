@@ -1,0 +1,113 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"frontdesk/store"
+)
+
+// knowledgePage is what the page of documents shows.
+type knowledgePage struct {
+	Documents []Document
+	Accounts  []Account
+	MayChange bool
+	Form      Document
+	Account   string // chosen in the form; "": all
+	Query     string // a question that was tried
+	Asked     int64  // of which account
+	Found     []FoundPassage
+	Problem   string
+}
+
+// indexing says whether the list changes by itself.
+func (v knowledgePage) indexing() bool {
+	for _, d := range v.Documents {
+		if d.State == "waiting" || d.State == "indexing" {
+			return true
+		}
+	}
+	return false
+}
+
+// owner names whom a document is for.
+func (v knowledgePage) owner(d Document) string {
+	for _, a := range v.Accounts {
+		if d.AccountID != nil && a.ID == *d.AccountID {
+			return a.Name
+		}
+	}
+	return "all accounts"
+}
+
+func (s *Server) knowledgePage(w http.ResponseWriter, r *http.Request) error {
+	return s.showKnowledge(w, r, http.StatusOK, Document{Kind: "markdown"}, "", "")
+}
+
+func (s *Server) knowledgeLive(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.knowledge(r)
+	if err != nil {
+		return err
+	}
+	return s.show(w, r, documentList(v))
+}
+
+func (s *Server) knowledge(r *http.Request) (knowledgePage, error) {
+	v := knowledgePage{MayChange: s.mayChange(r)}
+	accounts, err := s.listAccounts(r.Context(), nil)
+	if err != nil {
+		return v, err
+	}
+	documents, err := s.listDocuments(r.Context(), &documentsRequest{Page: Page{Limit: 200}})
+	if err != nil {
+		return v, err
+	}
+	v.Accounts, v.Documents = accounts.Body.Items, documents.Body.Items
+	return v, nil
+}
+
+func (s *Server) showKnowledge(w http.ResponseWriter, r *http.Request, status int, typed Document, account, wrong string) error {
+	v, err := s.knowledge(r)
+	if err != nil {
+		return err
+	}
+	v.Form, v.Account, v.Problem = typed, account, wrong
+	if v.Query = strings.TrimSpace(r.FormValue("q")); v.Query != "" && r.Method == http.MethodGet {
+		in := &searchRequest{}
+		v.Asked, _ = strconv.ParseInt(r.FormValue("account"), 10, 64)
+		in.Body.Account, in.Body.Query = v.Asked, v.Query
+		found, err := s.searchDocuments(r.Context(), in)
+		if err != nil {
+			return err
+		}
+		v.Found = found.Body.Items
+	}
+	return s.showWith(w, r, status, knowledgeView(s.chrome(r, "Knowledge"), v))
+}
+
+func (s *Server) knowledgeAdd(w http.ResponseWriter, r *http.Request) error {
+	d := Document{Kind: r.FormValue("kind"), Title: r.FormValue("title"), Text: r.FormValue("text")}
+	if id, err := strconv.ParseInt(r.FormValue("account"), 10, 64); err == nil {
+		d.AccountID = &id
+	}
+	if _, err := s.addDocument(r.Context(), &newDocument{Body: d}); err != nil {
+		p := s.problemOf(r.Context(), err)
+		return s.showKnowledge(w, r, p.Status, d, r.FormValue("account"), p.Detail)
+	}
+	return seeOther(w, r, "/knowledge")
+}
+
+func (s *Server) knowledgeRemove(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	if _, err := s.removeDocument(r.Context(), &ByID{id}); err != nil {
+		return err
+	}
+	return seeOther(w, r, "/knowledge")
+}
+
+// mayChange says whether the visitor may change what the bot knows.
+func (s *Server) mayChange(r *http.Request) bool { return may(s.chrome(r, "").Role, store.RoleAdmin) }
