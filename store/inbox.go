@@ -38,7 +38,7 @@ func (s *Store) Inbox(ctx context.Context, f InboxFilter) ([]InboxLine, error) {
 	  coalesce(l.body, '') as last_body, coalesce(l.kind, '') as last_kind, coalesce(l.direction, '') as last_direction,
 	  case when c.state = 'bot' then 0 else greatest(c.last_seq - greatest(c.seen_seq, 0), 0) end as unseen
 	from conversation c`, 1)+`
-	left join lateral (`+history+`) l on true
+	left join lateral (`+strings.ReplaceAll(history, "@id", "c.id")+`) l on true
 		where c.merged_into is null
 		  and (@account = 0::bigint or c.account_id = @account) and (@state = '' or c.state = @state)
 		  and (@assigned = '' or c.assigned_to = @assigned) and (@tag = '' or @tag = any(c.tags))

@@ -121,3 +121,21 @@ func TestPageOfHoursKeepsWhatWasTypedAndSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+func TestInboxShowsWhoWaitsWithTheLastWordsAndFindsThem(t *testing.T) {
+	t.Parallel()
+	h, account, id := talking(t)
+	_, err := h.store.Receive(t.Context(), store.Inbound{
+		AccountID: account, Phone: "12025550133", Name: "Another", Chat: "12025550133@s.whatsapp.net", WaID: "B", Kind: "text", Body: "do you deliver?", SentAt: time.Now(),
+	})
+	must(t, err)
+	c := h.signedIn()
+	contains(t, h.page(c, "/conversations", http.StatusOK), "is there a table?", "do you deliver?", "A customer", "Another")
+	decoded[web.Conversation](t, h.admin(http.MethodPost, fmt.Sprintf("/api/v1/conversations/%d/takeover", id), ""), http.StatusOK)
+	for query, found := range map[string][2]bool{"q=TABLE": {true, false}, "q=another": {false, true}, "q=5550133": {false, true}, "state=human": {true, false}, "unseen=on": {true, false}, "q=nothing": {false, false}} {
+		page := h.page(c, "/conversations?"+query, http.StatusOK)
+		if got := [2]bool{strings.Contains(page, "is there a table?"), strings.Contains(page, "do you deliver?")}; got != found {
+			t.Errorf("%s shows %v, want %v", query, got, found)
+		}
+	}
+}
