@@ -106,6 +106,18 @@ func said(q providers.Request) string {
 	return strings.Join(texts, " ")
 }
 
+// still keeps the desk as it is until the end that it returns.
+func (d *desk) still() (end func()) {
+	d.mu.Lock()
+	return d.mu.Unlock
+}
+
+// count is how many replies were queued.
+func (d *desk) count() int {
+	defer d.still()()
+	return len(d.replies)
+}
+
 // read is what a model with room enough reads.
 func read(q providers.Request) []providers.Message {
 	if q.Prompt == nil {

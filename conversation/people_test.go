@@ -77,6 +77,7 @@ func TestFirstAnswerOfASessionSaysThatItIsAutomated(t *testing.T) {
 			time.Sleep(wait)
 		}
 		var said []bool
+		defer d.still()()
 		for _, r := range d.replies {
 			said = append(said, strings.Contains(r.Bubbles[0].Body, "automated"))
 		}
@@ -133,11 +134,11 @@ func TestTwoMachinesAreParted(t *testing.T) {
 				defer d.close()
 				messages := 0
 				for n := range 20 {
-					before := len(d.replies)
+					before := d.count()
 					d.write(1, says(n), 2500*time.Millisecond)
 					messages++
 					time.Sleep(2500*time.Millisecond + 10*time.Millisecond)
-					if len(d.replies) == before {
+					if d.count() == before {
 						break
 					}
 					messages++
@@ -147,6 +148,7 @@ func TestTwoMachinesAreParted(t *testing.T) {
 					}
 					time.Sleep(wait)
 				}
+				defer d.still()()
 				if messages > 10 || d.row(1).State != store.StatePaused || fmt.Sprint(d.alerts) != "[loop]" {
 					t.Errorf("after %d messages: %s, alerts %v; want a pause within ten and an alert", messages, d.row(1).State, d.alerts)
 				}
@@ -165,6 +167,7 @@ func TestPeopleAreNoMachines(t *testing.T) {
 			d.write(1, text, time.Second)
 			time.Sleep(time.Duration(4+n) * time.Second)
 		}
+		defer d.still()()
 		if len(d.replies) != 8 {
 			t.Errorf("%d of 8 answered; %s", len(d.replies), d.row(1).State)
 		}
@@ -188,6 +191,7 @@ func TestFiveQuickMessagesAndOneDuringTheAnswerGetOneAnswer(t *testing.T) {
 		time.Sleep(4 * time.Second) // it is being answered
 		d.write(1, "part 6", 2500*time.Millisecond)
 		time.Sleep(time.Minute)
+		defer d.still()()
 		if len(d.replies) != 1 || d.replies[0].Bubbles[0].Body != "re part 1 part 2 part 3 part 4 part 5 part 6" {
 			t.Errorf("answered %+v", d.replies)
 		}

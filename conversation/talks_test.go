@@ -116,7 +116,7 @@ func (k talk) play(t *testing.T) (wrong []string) {
 	d.start()
 	defer d.close()
 	for _, x := range k.rounds {
-		before := len(d.replies)
+		before := d.count()
 		d.mu.Lock()
 		s.lines = x.model
 		for _, text := range x.writes {

@@ -264,6 +264,7 @@ func TestLongConversationIsFoldedAndTheNewestStays(t *testing.T) {
 				return says("they spoke of tulips"), nil
 			}
 			all := read(q)
+			defer d.still()()
 			asked = append(asked, fmt.Sprint(all))
 			return says("re " + strings.Repeat("word ", 200)), nil
 		}
@@ -273,6 +274,7 @@ func TestLongConversationIsFoldedAndTheNewestStays(t *testing.T) {
 			d.write(1, fmt.Sprintf("question %d about tulips", n), 0)
 			time.Sleep(time.Minute)
 		}
+		defer d.still()()
 		last := asked[len(asked)-1]
 		if d.row(1).Summary == "" || !strings.Contains(last, "they spoke of tulips") || strings.Contains(last, "question 1 about") || !strings.Contains(last, "question 28 about") {
 			t.Errorf("summary %q up to %d; the last prompt has %d bytes", d.row(1).Summary, d.row(1).SummarySeq, len(last))
