@@ -26,6 +26,9 @@ const zeroWidth = "\u200b"
 var (
 	markdown = goldmark.New(goldmark.WithExtensions(extension.Table, extension.Strikethrough)).Parser()
 	thoughts = regexp.MustCompile(`(?is)<think(?:ing)?>.*?(?:</think(?:ing)?>|\z)`)
+	unseen   = regexp.MustCompile(`(?is)<!--.*?(?:-->|\z)|<(?:script|style)\b.*?(?:</(?:script|style)>|\z)`)
+	lineEnds = regexp.MustCompile(`(?i)<(?:br|/p|/div|/li|/tr|/h[1-6])\b[^>]*>`)
+	tags     = regexp.MustCompile(`<[^>]*>`)
 	unspoken = strings.NewReplacer("\x00", "", string(glue), " ", "\r\n", "\n", "\r", "\n")
 )
 
@@ -38,7 +41,7 @@ type block struct {
 
 // blocks turns a model's Markdown into what WhatsApp shows: *bold*, _italic_,
 // ~struck~, code, lists and quotes. Links become "text (address)", headings bold
-// lines, tables lines of "*Head:* value"; HTML and thoughts are removed.
+// lines, tables lines of "*Head:* value"; tags and thoughts are removed.
 func blocks(reply string) []block {
 	source := []byte(unspoken.Replace(thoughts.ReplaceAllString(reply, "")))
 	r := &renderer{source: source}
@@ -82,10 +85,34 @@ func (r *renderer) block(n ast.Node, indent string) {
 		r.list(n, indent)
 	case *extast.Table:
 		r.table(n)
-	case *ast.HTMLBlock, *ast.ThematicBreak:
+	case *ast.HTMLBlock:
+		r.html(n, indent)
+	case *ast.ThematicBreak:
 	default:
 		r.children(n, indent)
 	}
+}
+
+// html keeps the words of an HTML block: what a model says in tags, it says.
+func (r *renderer) html(n *ast.HTMLBlock, indent string) {
+	raw := ""
+	for i := range n.Lines().Len() {
+		line := n.Lines().At(i)
+		raw += string(line.Value(r.source))
+	}
+	if n.HasClosure() {
+		raw += string(n.ClosureLine.Value(r.source))
+	}
+	said := tags.ReplaceAllString(lineEnds.ReplaceAllString(unseen.ReplaceAllString(raw, ""), "\n"), "")
+	var kept []string
+	for line := range strings.Lines(said) {
+		if line = strings.TrimSpace(line); line != "" {
+			kept = append(kept, line)
+		}
+	}
+	words := inline{source: r.source}
+	words.words(literal([]byte(strings.Join(kept, "\n"))))
+	r.add(block{text: indent + words.b.String()}, indent)
 }
 
 func (r *renderer) lines(n ast.Node) string {
