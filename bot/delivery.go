@@ -104,7 +104,7 @@ func (i *Instance) users(chat types.JID) []string {
 // at again if there is more to send. What cannot be written is sent again.
 func (o *outbox) delivered(ctx context.Context, l *link, to types.JID, b store.Claimed) error {
 	l.met(ctx, to)
-	if err := l.applyOwn(ctx, to, b); err != nil {
+	if err := l.applyOwn(ctx, to, b); err != nil && !store.Unstorable(err) {
 		return o.repeat(ctx, b, fmt.Errorf("make the change here: %w", err))
 	}
 	marked, err := l.sent(ctx, b)
