@@ -148,7 +148,7 @@ func (d *desk) store(conversation int64, text string, wait time.Duration) {
 func (d *desk) row(conversation int64) *row {
 	r := d.rows[conversation]
 	if r == nil {
-		r = &row{Turn: store.Turn{ConversationID: conversation, AccountID: 1, State: store.StateBot, Chat: fmt.Sprint("chat", conversation), Fallback: "later", Readable: 1, Disclosure: new("")}}
+		r = &row{Turn: store.Turn{ConversationID: conversation, AccountID: 1, State: store.StateBot, Chat: fmt.Sprint("chat", conversation), Fallback: "later", Readable: 1, Disclosure: new(""), HasTools: true, HasSources: true}}
 		d.rows[conversation] = r
 	}
 	return r

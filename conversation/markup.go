@@ -95,15 +95,15 @@ func (r *renderer) block(n ast.Node, indent string) {
 
 // html keeps the words of an HTML block: what a model says in tags, it says.
 func (r *renderer) html(n *ast.HTMLBlock, indent string) {
-	raw := ""
+	var raw strings.Builder
 	for i := range n.Lines().Len() {
 		line := n.Lines().At(i)
-		raw += string(line.Value(r.source))
+		raw.Write(line.Value(r.source))
 	}
 	if n.HasClosure() {
-		raw += string(n.ClosureLine.Value(r.source))
+		raw.Write(n.ClosureLine.Value(r.source))
 	}
-	said := tags.ReplaceAllString(lineEnds.ReplaceAllString(unseen.ReplaceAllString(raw, ""), "\n"), "")
+	said := tags.ReplaceAllString(lineEnds.ReplaceAllString(unseen.ReplaceAllString(raw.String(), ""), "\n"), "")
 	var kept []string
 	for line := range strings.Lines(said) {
 		if line = strings.TrimSpace(line); line != "" {

@@ -37,7 +37,7 @@ func (t *turn) search(ctx context.Context, now store.Turn, query string) ([]Pass
 // lookUp finds what may answer the words that wait. Without the documents, the bot
 // still answers.
 func (t *turn) lookUp(ctx context.Context, now store.Turn, a attached) (found []Passage, known bool) {
-	if t.p.library == nil {
+	if t.p.library == nil || !now.HasSources {
 		return nil, false
 	}
 	var words []string

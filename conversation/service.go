@@ -23,7 +23,10 @@ var errNoService = errors.New("services cannot be called from here")
 
 // tools are what the account's models may have done: the built-in ones, and calls to
 // services that admins defined.
-func (t *turn) tools(ctx context.Context) ([]tool, error) {
+func (t *turn) tools(ctx context.Context, now store.Turn) ([]tool, error) {
+	if !now.HasTools {
+		return builtIn, nil
+	}
 	defined, err := t.p.store.Tools(ctx, t.account)
 	if err != nil {
 		return nil, err

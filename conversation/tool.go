@@ -91,7 +91,7 @@ var errToolsFailed = errors.New("tools failed again and again")
 
 // converse asks the providers, and has done what the model wants, until it answers.
 func (t *turn) converse(ctx context.Context, now store.Turn, a attached, w *work) (providers.Answer, error) {
-	tools, err := t.tools(ctx)
+	tools, err := t.tools(ctx, now)
 	if err != nil {
 		return providers.Answer{}, err
 	}

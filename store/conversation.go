@@ -303,6 +303,8 @@ type Turn struct {
 	Busy           time.Duration // until the bot may answer again in this chat; 0: it may
 	Overspent      bool          // a budget of the day is used up
 	AnswersLimit   int           // in ten minutes; 0: nobody looks for loops either
+	HasTools       bool          // admins defined some for the account
+	HasSources     bool          // there are documents to answer from
 	Now            time.Time
 	Unread         []string // WhatsApp ids of the customer's newest unsettled messages, newest first
 	Lines          []Line   `db:"-"` // the newest ones, oldest first
@@ -346,6 +348,8 @@ const turn = `
 	  array(select body from fact f where f.account_id = c.account_id
 	    and f.contact_id in (select id from contact where id = c.contact_id or merged_into = c.contact_id) order by at, id) as facts,
 	  c.opted_out_at is not null as opted_out, a.language, a.disclosure, a.handoff_words, a.handoff_text, a.answers_limit,
+	  exists (select from tool x where x.is_active and (x.account_id is null or x.account_id = a.id)) as has_tools,
+	  exists (select from source d where d.passages > 0 and (d.account_id is null or d.account_id = a.id)) as has_sources,
 	  a.hours, ` + busy + ` as busy, ` + overspent + ` as overspent, clock() as now
 	from conversation c
 	join account a on a.id = c.account_id
