@@ -67,12 +67,11 @@ func (e *unavailableError) Unwrap() error        { return e.cause }
 // the same ratchet, one overwrites the other, and the customer's phone silently
 // drops a message.
 //
-// It also notices failing storage: from then on nothing is decrypted on this
-// connection, because what came later must not be stored before what came first.
+// It also notices failing storage: from then on nothing is decrypted for this
+// link, because what came later must not be stored before what came first.
 type guard struct {
 	turn   chan struct{}          // whoever takes the token may change sessions
-	broken atomic.Bool            // storage failed; a new connection mends it
-	breaks atomic.Int64           // times something was refused
+	broken atomic.Bool            // storage failed; a new link mends it
 	broke  func()                 // called at each refusal
 	fence  *fence                 // nil: sessions belong to nobody else
 	events atomic.Pointer[events] // of the device; set by protect
@@ -91,7 +90,6 @@ func newGuard(broke func()) *guard {
 // refuse marks storage as failing.
 func (g *guard) refuse() {
 	g.broken.Store(true)
-	g.breaks.Add(1)
 	g.broke()
 }
 

@@ -186,12 +186,29 @@ func (i *Instance) keepLinked(ctx context.Context, a store.Account) (time.Durati
 		i.say(store.StatusReconnecting, "The way to WhatsApp was changed")
 		return 0, nil
 	}
+	if l.guard.broken.Load() {
+		return i.replace(ctx, l), nil
+	}
 	if l.online.Load() && !l.silent.Load() {
 		i.sayOnline()
 		l.showPresence(ctx, a)
 		l.guard.tidy(ctx)
 	}
 	return i.mend(ctx, l), nil
+}
+
+// replace drops a link that has refused something, once storage answers again.
+// WhatsApp offers what was not acknowledged on a new connection only; what the old
+// one has brought and not handled yet must not be stored before that, so nothing of
+// the link is used again. A link that was made just now rests first.
+func (i *Instance) replace(ctx context.Context, l *link) time.Duration {
+	if err := i.m.store.Ping(ctx); err != nil {
+		return soon
+	}
+	i.drop()
+	i.say(store.StatusReconnecting, "Storage did not take a message; connecting again, WhatsApp has kept it")
+	i.rested = l.made.Add(soon/2 + rand.N(soon))
+	return max(0, time.Until(i.rested))
 }
 
 // settle does what the end of a link asks for.
@@ -248,7 +265,7 @@ func (i *Instance) mend(ctx context.Context, l *link) time.Duration {
 		if l.online.Load() {
 			l.fails = 0
 		}
-		return i.refresh(ctx, l)
+		return lookAgain
 	}
 	if wait := time.Until(l.retryAt); wait > 0 {
 		return wait
@@ -264,21 +281,6 @@ func (i *Instance) mend(ctx context.Context, l *link) time.Duration {
 	l.lost.Store(true)
 	i.m.log.DebugContext(ctx, "WhatsApp not reached yet", slog.Int64("account", i.id), slog.String("error", plain(err)))
 	return time.Until(l.retryAt)
-}
-
-// refresh reconnects after storage failed, once it answers again: WhatsApp offers
-// what was not acknowledged on a new connection only.
-func (i *Instance) refresh(ctx context.Context, l *link) time.Duration {
-	if !l.guard.broken.Load() || l.mending.Load() {
-		return lookAgain
-	}
-	if err := i.m.store.Ping(ctx); err != nil {
-		return soon
-	}
-	i.m.log.InfoContext(ctx, "Storage answers again, reconnecting for what was refused", slog.Int64("account", i.id))
-	l.mending.Store(true)
-	l.client.ResetConnection()
-	return lookAgain
 }
 
 // unlink logs the device out, as people wanted; with the account's row if they

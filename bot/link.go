@@ -12,25 +12,25 @@ import (
 
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waE2E"
-	"go.mau.fi/whatsmeow/proto/waWa6"
 	waStore "go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
 	waEvents "go.mau.fi/whatsmeow/types/events"
 )
 
 // link is one client's life: from its first connection until it is dropped, over
-// all of whatsmeow's own reconnects.
+// all of whatsmeow's own reconnects. Once it has refused something it takes nothing
+// more, and another link follows.
 type link struct {
 	i       *Instance
 	client  *whatsmeow.Client
 	guard   *guard
+	made    time.Time
 	proxy   []byte          // of the account when the link was made, sealed
 	ctx     context.Context //nolint:containedctx // the life of the link
 	cancel  context.CancelFunc
 	unbind  func() bool // forgets the instance's end
 	online  atomic.Bool // logged in and connected
 	linked  atomic.Bool // a phone has accepted it
-	mending atomic.Bool // a reconnect for refused messages is under way
 	lost    atomic.Bool // the connection is gone; mend opens another
 	silent  atomic.Bool // the connection is there, but keepalives stay unanswered
 	present atomic.Bool // shown as available on this connection
@@ -60,7 +60,7 @@ type ending struct {
 }
 
 func newLink(i *Instance, a store.Account) *link {
-	l := &link{i: i, proxy: a.Proxy, known: map[string]bool{}}
+	l := &link{i: i, made: time.Now(), proxy: a.Proxy, known: map[string]bool{}}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(i.ctx))
 	l.unbind = context.AfterFunc(i.ctx, func() {
 		if !l.online.Load() {
@@ -80,12 +80,6 @@ func (i *Instance) use(l *link, a store.Account, device *waStore.Device) error {
 		return err
 	}
 	l.client = i.newClient(l.ctx, device, way)
-	greeting := l.client.GetClientPayload
-	l.client.GetClientPayload = func() *waWa6.ClientPayload {
-		l.guard.broken.Store(false) // a new connection: what was refused comes again, in order
-		l.mending.Store(false)
-		return greeting()
-	}
 	l.client.PrePairCallback = func(jid types.JID, _, _ string) bool { return i.claimPhone(l, jid) }
 	l.client.GetMessageForRetry = func(_, _ types.JID, id types.MessageID) *waE2E.Message { return i.again(l.ctx, id) }
 	l.client.AddEventHandlerWithSuccessStatus(l.handle)

@@ -102,6 +102,29 @@ func TestMessagesThatStorageRefusedComeAgainInOrder(t *testing.T) {
 	}
 }
 
+// What a connection has brought and not handled yet must not be stored once another
+// has begun to bring what was refused on it.
+func TestMessagesOfAnOldConnectionAreNotStoredBeforeWhatWasRefusedOnIt(t *testing.T) {
+	t.Parallel()
+	const desks = 6 // each has an even chance to show the fault
+	w := newWorld(t)
+	turned := newTurned(w.store)
+	w.manager("a", func(o *bot.Options) { o.Store = turned })
+	var accounts []int64
+	for d := range desks {
+		accounts = append(accounts, w.pair(fmt.Sprint(12025550140+d)))
+	}
+	for d := range desks {
+		number := fmt.Sprint(12025550140 + d)
+		w.write(customer, number, 1, 1)
+		must(t, w.wa.Fault(wasim.Fault{Kind: wasim.Timelock, Account: number, Delay: time.Hour}))
+		w.write(customer, number, 2, 4)
+	}
+	for _, account := range accounts {
+		numbered(t, w.awaitReceived(account, 5), "message", 1)
+	}
+}
+
 func TestMessagesOfDisruptedDeliveriesAreStoredOnce(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []wasim.FaultKind{wasim.Replay, wasim.Reencrypt, wasim.CutDelivery, wasim.Garble} {
