@@ -32,6 +32,7 @@ type link struct {
 	online  atomic.Bool // logged in and connected
 	linked  atomic.Bool // a phone has accepted it
 	lost    atomic.Bool // the connection is gone; mend opens another
+	opening atomic.Bool // a connection is being opened
 	silent  atomic.Bool // the connection is there, but keepalives stay unanswered
 	present atomic.Bool // shown as available on this connection
 	fails   int         // tries to do so in a row; used by step only
@@ -86,11 +87,33 @@ func (i *Instance) use(l *link, a store.Account, device *waStore.Device) error {
 	i.mu.Lock()
 	i.link = l
 	i.mu.Unlock()
-	if err := l.client.ConnectContext(l.ctx); err != nil {
+	if err := l.open(); err != nil {
 		i.drop()
 		return err
 	}
 	return nil
+}
+
+// open connects, unless the life of the link ends before. whatsmeow gives WhatsApp
+// 20 s to answer its handshake, whatever becomes of the connection and of the
+// context meanwhile; nobody waits for that, and what comes of it is closed.
+func (l *link) open() error {
+	l.opening.Store(true)
+	opened := make(chan error, 1)
+	go func() {
+		err := l.client.ConnectContext(l.ctx)
+		l.opening.Store(false)
+		if l.ctx.Err() != nil {
+			l.client.Disconnect()
+		}
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		return err
+	case <-l.ctx.Done():
+		return l.ctx.Err()
+	}
 }
 
 // close disconnects and returns when no event is being handled any more. The
@@ -101,7 +124,7 @@ func (l *link) close() {
 	if !l.online.Swap(false) {
 		l.cancel()
 	}
-	if l.client != nil {
+	if l.client != nil && !l.opening.Load() {
 		l.client.Disconnect()
 	}
 	l.cancel()

@@ -56,12 +56,13 @@ func newWorld(t testing.TB) *world {
 	return &world{t: t, store: s, wa: wa, files: files}
 }
 
-// testLog shows everything if FRONTDESK_TEST_LOG is set.
+// testLog shows what happened when a test fails; everything if FRONTDESK_TEST_LOG is set.
 func testLog(t testing.TB, of string) *slog.Logger {
-	if os.Getenv("FRONTDESK_TEST_LOG") == "" {
-		return slog.New(slog.DiscardHandler)
+	level := slog.LevelInfo
+	if os.Getenv("FRONTDESK_TEST_LOG") != "" {
+		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("of", of)
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level})).With("of", of)
 }
 
 // manager starts a manager over records, which is the store itself or a faulty one.

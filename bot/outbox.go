@@ -161,8 +161,8 @@ func (o *outbox) back(conversation int64, answers bool) {
 	}
 }
 
-// run sends until ctx ends. When it returns, no file is on its way and what was
-// sent is marked: whoever sends next begins with a clear table.
+// run sends until ctx ends. When it returns, no file is on its way, and what was
+// sent is marked unless Postgres is slow: whoever sends next begins with a clear table.
 func (o *outbox) run(ctx context.Context) {
 	defer o.awaitMarks()
 	defer o.uploads.Wait()
@@ -279,10 +279,10 @@ func (o *outbox) awaitMark(ctx context.Context, conversation int64) {
 	}
 }
 
-// awaitMarks waits until all that was sent is marked, but no longer than a statement
-// may take.
+// awaitMarks waits a moment until all that was sent is marked. What is not may be sent
+// again, with the same id.
 func (o *outbox) awaitMarks() {
-	over := time.After(writeTime)
+	over := time.After(soon)
 	for _, marked := range o.marking {
 		select {
 		case <-marked:

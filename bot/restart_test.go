@@ -2,12 +2,18 @@ package bot_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"frontdesk/bot"
 	"frontdesk/bot/wasim"
+
+	"github.com/coder/websocket"
 )
 
 func TestAccountsSurviveARestartOfTheLoopbackWhatsApp(t *testing.T) {
@@ -41,6 +47,46 @@ func TestAccountsSurviveARestartOfTheLoopbackWhatsApp(t *testing.T) {
 			numbered(t, bodies(w.awaitAnswers(customer, desk, 6)), "answer", 1)
 		})
 	}
+}
+
+// whatsmeow waits 20 s for the answer to its handshake, even when it was told to
+// stop: a rolling update that meets a slow WhatsApp would leave its accounts to
+// nobody until the leases expire.
+func TestStopDoesNotWaitForAHandshakeThatNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.manager("a")
+	account := w.pair(desk)
+	must(t, m.Close(t.Context()))
+
+	greeted := make(chan struct{}, 10)
+	mute := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
+		conn, err := websocket.Accept(out, in, &websocket.AcceptOptions{InsecureSkipVerify: true})
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		if _, _, err := conn.Read(in.Context()); err == nil {
+			greeted <- struct{}{}
+			<-conn.CloseRead(in.Context()).Done()
+		}
+	}))
+	defer mute.Close()
+	client, err := wasim.HTTPClient("ws" + strings.TrimPrefix(mute.URL, "http") + "/ws/chat")
+	must(t, err)
+	m = w.manager("b", func(o *bot.Options) { o.HTTP = client })
+	<-greeted
+	closed := make(chan error, 1)
+	go func() { closed <- m.Close(context.Background()) }()
+	select {
+	case err := <-closed:
+		must(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the manager waits for the handshake")
+	}
+	w.manager("c")
+	w.write(customer, desk, 1, 1)
+	numbered(t, w.awaitReceived(account, 1), "message", 1)
 }
 
 // reopen starts a server at the address that o remembers, or at any.

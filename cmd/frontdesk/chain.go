@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/pprof"
 	"strings"
 	"time"
 )
@@ -64,7 +65,15 @@ func (c *chain) stopPart(ctx context.Context, p part, limit time.Duration) bool 
 		}
 		return true
 	case <-ctx.Done():
-		c.log.ErrorContext(ctx, "Part not stopped in time, passed over", slog.String("part", p.name))
+		c.log.ErrorContext(ctx, "Part not stopped in time, passed over", slog.String("part", p.name), slog.String("goroutines", goroutines()))
 		return false
 	}
+}
+
+// goroutines says what every goroutine waits for: those of a kind once, with their
+// number.
+func goroutines() string {
+	var stacks strings.Builder
+	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1) // a Builder takes everything
+	return stacks.String()
 }

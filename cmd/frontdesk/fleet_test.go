@@ -158,7 +158,7 @@ func (r *rig) signal(s syscall.Signal) {
 func (f *fleet) roll() {
 	for _, p := range f.processes {
 		if code, took := p.stop(); code != 0 {
-			f.t.Errorf("a process of the fleet stopped with exit code %d after %v; its last words:\n%s", code, took, p.log.tail(1500))
+			f.t.Errorf("a process of the fleet stopped with exit code %d after %v; its last words:\n%s", code, took, p.log.tail(20_000))
 		}
 		p.start()
 		time.Sleep(time.Second)
