@@ -33,7 +33,8 @@ type Holding struct {
 const forgetProcess = time.Hour
 
 // RenewLeases is the heartbeat of p: it says that p lives, renews the leases it
-// holds and takes free ones up to its fair share. What it returns is all that p
+// holds and takes free ones up to its fair share; of more than that it keeps those
+// being paired, whose code somebody is about to scan. What it returns is all that p
 // holds for the next ttl, and not a moment longer.
 func (s *Store) RenewLeases(ctx context.Context, p Process, ttl time.Duration) (Holding, error) {
 	var h Holding
@@ -67,7 +68,7 @@ func takeLeases(ctx context.Context, tx pgx.Tx, args pgx.NamedArgs) ([]Lease, er
 		mine as (
 		  select account_id from account_lease join account a on a.id = account_id
 		  where a.enabled and a.kind = @kind and (owner = @me or lease_until < clock())
-		  order by (owner = @me) desc nulls last, account_id
+		  order by (owner = @me) desc nulls last, a.status = 'pairing' desc, account_id
 		  limit (select n from share) for update of account_lease skip locked)
 		update account_lease l set owner = @me, lease_until = clock() + @ttl::interval,
 		  epoch = l.epoch + (l.owner is distinct from @me)::int

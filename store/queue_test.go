@@ -325,3 +325,23 @@ func TestGivingTheBotWhatItHasChangesNothing(t *testing.T) {
 		t.Errorf("the answer under way was dropped: %v", err)
 	}
 }
+
+// The accounts that are being paired are usually the newest ones. One that moves to
+// another process withdraws the code that somebody is about to scan.
+func TestAccountThatIsBeingPairedStaysWhereItsCodeIsShown(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	pairing, err := d.AddAccount(t.Context(), store.KindWhatsApp, "Second shop", 100)
+	must(t, err)
+	_, err = d.RenewLeases(t.Context(), d.process, 12*time.Second)
+	must(t, err)
+	must(t, d.SetStatus(t.Context(), pairing.ID, d.process.ID, store.StatusPairing, ""))
+	other := store.Process{ID: "q", Kind: store.KindWhatsApp, Cap: 100}
+	_, err = d.RenewLeases(t.Context(), other, 12*time.Second)
+	must(t, err)
+	h, err := d.RenewLeases(t.Context(), d.process, 12*time.Second)
+	must(t, err)
+	if len(h.Leases) != 1 || h.Leases[0].AccountID != pairing.ID {
+		t.Fatalf("the process that shows the code keeps %v, not account %d", h.Leases, pairing.ID)
+	}
+}

@@ -191,8 +191,21 @@ func (r *rig) pair(phone string) int64 {
 	if status := r.api(http.MethodPost, "/api/v1/accounts", map[string]string{"name": "Desk " + phone}, &a); status != http.StatusCreated {
 		r.t.Fatalf("adding an account answered %d: %s", status, a.Detail)
 	}
-	must(r.t, r.wa.Phone(phone).Scan(deadline(r.t, time.Minute), r.code(a.ID)))
+	must(r.t, r.scan(phone, a.ID))
 	return a.ID
+}
+
+// scan scans the code of an account, as people do: one that has expired meanwhile is
+// followed by the next.
+func (r *rig) scan(phone string, account int64) (err error) {
+	ctx := deadline(r.t, time.Minute)
+	for range 3 {
+		err = r.wa.Phone(phone).Scan(ctx, r.code(account))
+		if err == nil || !strings.Contains(err.Error(), "expired") {
+			break
+		}
+	}
+	return err
 }
 
 func (r *rig) code(account int64) string {
