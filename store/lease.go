@@ -66,9 +66,9 @@ func takeLeases(ctx context.Context, tx pgx.Tx, args pgx.NamedArgs) ([]Lease, er
 		share as (
 		  select least(@cap, ceil((select count(*) from account where enabled and kind = @kind)::numeric / n))::int as n from live),
 		mine as (
-		  select account_id from account_lease join account a on a.id = account_id
+		  select account_id from account_lease join account a on a.id = account_id left join pairing p using (account_id)
 		  where a.enabled and a.kind = @kind and (owner = @me or lease_until < clock())
-		  order by (owner = @me) desc nulls last, a.status = 'pairing' desc, account_id
+		  order by (owner = @me) desc nulls last, (a.status = 'pairing' or coalesce(p.wanted_until > clock(), false)) desc, account_id
 		  limit (select n from share) for update of account_lease skip locked)
 		update account_lease l set owner = @me, lease_until = clock() + @ttl::interval,
 		  epoch = l.epoch + (l.owner is distinct from @me)::int

@@ -335,7 +335,7 @@ func TestAccountThatIsBeingPairedStaysWhereItsCodeIsShown(t *testing.T) {
 	must(t, err)
 	_, err = d.RenewLeases(t.Context(), d.process, 12*time.Second)
 	must(t, err)
-	must(t, d.SetStatus(t.Context(), pairing.ID, d.process.ID, store.StatusPairing, ""))
+	must(t, d.WantPairing(t.Context(), pairing.ID, time.Minute))
 	other := store.Process{ID: "q", Kind: store.KindWhatsApp, Cap: 100}
 	_, err = d.RenewLeases(t.Context(), other, 12*time.Second)
 	must(t, err)
