@@ -274,7 +274,7 @@ func (i *Instance) mend(ctx context.Context, l *link) time.Duration {
 	l.fails++ // until it is logged in again
 	l.retryAt = time.Now().Add(pause/2 + rand.N(pause))
 	l.lost.Store(false)
-	err := l.open() //nolint:contextcheck // a link outlives the step that mends it
+	err := l.open()
 	if err == nil || errors.Is(err, whatsmeow.ErrAlreadyConnected) {
 		return lookAgain
 	}

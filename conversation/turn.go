@@ -130,8 +130,7 @@ func (t *turn) take(ctx context.Context) error {
 // answer asks for a reply to everything that waits and queues it. False: the
 // conversation has changed meanwhile, and the draft is forgotten.
 func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, error) {
-	t.p.reading.Go(func() { t.p.accounts.Read(context.WithoutCancel(ctx), t.account, now.Chat, now.Unread) })
-	stopTyping := t.typing(ctx, now.Chat)
+	stopTyping := t.appear(ctx, now)
 	reply, err := t.think(ctx, now)
 	stopTyping(err != nil)
 	switch {
@@ -155,6 +154,16 @@ func (t *turn) answer(ctx context.Context, now store.Turn, force bool) (bool, er
 	t.p.keepPrompt(now, reply, t.work.prompt) //nolint:contextcheck // it outlives the turn
 	t.p.fold(now)                             //nolint:contextcheck // it outlives the turn
 	return true, nil
+}
+
+// appear shows the customer that the answer is on its way: their messages are read, and
+// somebody types until end is called. Drafts are made unseen.
+func (t *turn) appear(ctx context.Context, now store.Turn) (end func(hide bool)) {
+	if now.Answering == store.AnsweringApprove || now.Answering == store.AnsweringShadow {
+		return func(bool) {}
+	}
+	t.p.reading.Go(func() { t.p.accounts.Read(context.WithoutCancel(ctx), t.account, now.Chat, now.Unread) })
+	return t.typing(ctx, now.Chat)
 }
 
 // think reads what came, looks up what may answer it and asks the providers.

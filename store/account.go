@@ -86,7 +86,18 @@ type Account struct {
 	AnswersLimit    int            // of the bot in ten minutes and chat; 0: any number
 	SpendDay        *int64         // micros a day for all conversations; nil: any amount
 	SpendContactDay *int64         // the same, for each
+	Answering       Answering      // who sends what the bot has to say
 }
+
+// Answering says who sends what the bot has to say.
+type Answering string
+
+// Who may send.
+const (
+	AnsweringLive    Answering = "live"    // the bot
+	AnsweringApprove Answering = "approve" // a person, for the bot
+	AnsweringShadow  Answering = "shadow"  // nobody: people compare it with what they write themselves
+)
 
 // Paired says whether a phone is linked.
 func (a Account) Paired() bool { return a.JID != nil }
@@ -99,7 +110,7 @@ func (a Account) Debounce() time.Duration { return time.Duration(a.DebounceMs) *
 const accountColumns = `id, kind, name, wanted, jid, phone, lid, status_since, paused, persona,
 	debounce_ms, presence, fallback, fallback_text, provider_pool, created_at, progress_at, restriction, restricted_until, proxy, proxy_hint, call_text,
 	pace_account, pace_recipient, new_chats_per_day, paired_at,
-	language, disclosure, takeover_minutes, handoff_words, handoff_text, hours, answers_limit, spend_day, spend_contact_day,
+	language, disclosure, takeover_minutes, handoff_words, handoff_text, hours, answers_limit, spend_day, spend_contact_day, answering,
 	case when ` + orphaned + ` then 'reconnecting' else status end as status,
 	case when ` + orphaned + ` then 'Waiting for a place: no process holds this account at the moment' else status_cause end as status_cause`
 
@@ -194,6 +205,7 @@ type AccountChange struct {
 	AnswersLimit    *int
 	SpendDay        *int64 // -1: any amount
 	SpendContactDay *int64 // -1: any amount
+	Answering       *Answering
 }
 
 // UsualWords stands for the sentence of the account's language.
@@ -223,14 +235,15 @@ func (s *Store) ChangeAccount(ctx context.Context, id int64, c AccountChange) (A
 		  hours = coalesce(@hours::jsonb, hours),
 		  answers_limit = coalesce(@answers, answers_limit),
 		  spend_day = nullif(coalesce(@spend, spend_day), -1),
-		  spend_contact_day = nullif(coalesce(@spend_contact, spend_contact_day), -1)
+		  spend_contact_day = nullif(coalesce(@spend_contact, spend_contact_day), -1),
+		  answering = coalesce(@answering, answering)
 		where id = @id
 		returning `+accountColumns, pgx.NamedArgs{
 		"id": id, "name": c.Name, "paused": c.Paused, "persona": c.Persona, "debounce": c.DebounceMs,
 		"presence": c.Presence, "fallback": c.Fallback, "text": c.FallbackText, "call": c.CallText, "pool": c.ProviderPool,
 		"pace_account": c.PaceAccount, "pace_recipient": c.PaceRecipient, "new_chats": c.NewChatsPerDay,
 		"language": c.Language, "disclosure": c.Disclosure, "takeover": c.TakeoverMinutes, "words": c.HandoffWords, "handoff": c.HandoffText,
-		"usual": UsualWords, "hours": c.Hours, "answers": c.AnswersLimit, "spend": c.SpendDay, "spend_contact": c.SpendContactDay,
+		"usual": UsualWords, "hours": c.Hours, "answers": c.AnswersLimit, "spend": c.SpendDay, "spend_contact": c.SpendContactDay, "answering": c.Answering,
 	})
 }
 

@@ -221,13 +221,13 @@ func (s *Store) ReceiveOwn(ctx context.Context, in Inbound) error {
 		with`+whoWrites+`,
 		c as (
 		  insert into conversation as c (account_id, contact_id, chat, state, last_seq, answered_seq, active_at, return_at)
-		  select @account, person.id, @chat, case when @ball = 'on' then 'bot' else 'human' end, 1, 1, clock(),
-		    case when @ball = '' and takeover_minutes > 0 then clock() + takeover_minutes * interval '1 minute' end
+		  select @account, person.id, @chat, case when @ball = 'on' or (@ball = '' and answering = 'shadow') then 'bot' else 'human' end, 1, 1, clock(),
+		    case when @ball = '' and takeover_minutes > 0 and answering <> 'shadow' then clock() + takeover_minutes * interval '1 minute' end
 		  from person, account a where a.id = @account and not exists (select from outbound where wa_id = @wa_id)
 		  on conflict (account_id, contact_id) do update set
 		    state = excluded.state, state_since = clock(), active_at = clock(), return_at = excluded.return_at,
 		    last_seq = c.last_seq + 1, answered_seq = c.last_seq + 1, retry_at = null, attempts = 0
-		  returning id, last_seq),
+		  returning id, last_seq, state),
 		m as (
 		  insert into message (conversation_id, seq, direction, wa_id, kind, body, sent_at, quoted_wa_id, extra)
 		  select id, last_seq, 'out', @wa_id, @kind, @body, @sent_at, @quoted, @extra::jsonb from c returning id),`+keepMedia+`,
@@ -236,7 +236,7 @@ func (s *Store) ReceiveOwn(ctx context.Context, in Inbound) error {
 		    and origin = 'bot' and claimed_at is null and sent_at is null and failed_at is null and cancelled_at is null),
 		t as (
 		  insert into timeline (conversation_id, seq, kind, detail)
-		  select id, last_seq, case when @ball = 'on' then 'given_back' else 'taken_over' end, '{"by": "phone"}' from c)
+		  select id, last_seq, case when @ball = 'on' then 'given_back' when state = 'bot' then 'answered_by_person' else 'taken_over' end, '{"by": "phone"}' from c)
 		select exists (select from person) or exists (select from outbound where wa_id = @wa_id)`, in.argsOfOwn(s))
 	switch {
 	case breaks(err, "message_wa_id_key"):
@@ -303,6 +303,7 @@ type Turn struct {
 	Busy           time.Duration // until the bot may answer again in this chat; 0: it may
 	Overspent      bool          // a budget of the day is used up
 	AnswersLimit   int           // in ten minutes; 0: nobody looks for loops either
+	Answering      Answering     // who sends the answer
 	HasTools       bool          // admins defined some for the account
 	HasSources     bool          // there are documents to answer from
 	Now            time.Time
@@ -347,7 +348,7 @@ const turn = `
 	  p.name as contact_name, c.contact_id, c.session_seq, c.summary, c.summary_seq,
 	  array(select body from fact f where f.account_id = c.account_id
 	    and f.contact_id in (select id from contact where id = c.contact_id or merged_into = c.contact_id) order by at, id) as facts,
-	  c.opted_out_at is not null as opted_out, a.language, a.disclosure, a.handoff_words, a.handoff_text, a.answers_limit,
+	  c.opted_out_at is not null as opted_out, a.language, a.disclosure, a.handoff_words, a.handoff_text, a.answers_limit, a.answering,
 	  exists (select from tool x where x.is_active and (x.account_id is null or x.account_id = a.id)) as has_tools,
 	  exists (select from source d where d.passages > 0 and (d.account_id is null or d.account_id = a.id)) as has_sources,
 	  a.hours, ` + busy + ` as busy, ` + overspent + ` as overspent, clock() as now
@@ -419,9 +420,10 @@ type Bubble struct {
 }
 
 // Answer queues a reply and moves the cursor over what it answers, in one
-// statement. It returns false and does nothing when the cursor has moved, a
-// newer message came (unless Force) or a person has the conversation: read
-// Turn again to see which.
+// statement. Where the bot may not send by itself the reply becomes a draft, in the
+// place of one that still waits. Answer returns false and does nothing when the
+// cursor has moved, a newer message came (unless Force) or a person has the
+// conversation: read Turn again to see which.
 func (s *Store) Answer(ctx context.Context, r Reply) (bool, error) {
 	ids, bodies := make([]string, len(r.Bubbles)), make([]string, len(r.Bubbles))
 	for i, b := range r.Bubbles {
@@ -429,16 +431,28 @@ func (s *Store) Answer(ctx context.Context, r Reply) (bool, error) {
 	}
 	queued, err := column[int64](ctx, s.hasty, `
 		with c as (
-		  update conversation set answered_seq = @hi, attempts = 0, retry_at = null, out_seq = out_seq + @n, active_at = clock(),
+		  update conversation c set answered_seq = @hi, attempts = 0, retry_at = null, out_seq = out_seq + @n, active_at = clock(),
 		    pending_since = case when last_seq > @hi then clock() end
-		  where id = @id and answered_seq = @lo and state = 'bot' and (last_seq = @hi or @force) and (opted_out_at is null or @opt_out)
-		  returning id, account_id, out_seq - @n as base),
+		  from account a
+		  where c.id = @id and a.id = c.account_id
+		    and answered_seq = @lo and state = 'bot' and (last_seq = @hi or @force) and (opted_out_at is null or @opt_out)
+		  returning c.id, c.account_id, out_seq - @n as base, a.answering,
+		    a.answering = 'live' or (a.answering = 'approve' and @opt_out) as live), -- a person asked for silence hears that it was understood
+		old as (
+		  update draft set decision = 'superseded', decided_at = clock() from c where conversation_id = c.id and decision is null),
+		d as (
+		  insert into draft (conversation_id, after_seq, bubbles, provider, model, decision, decided_at)
+		  select id, @hi, @bodies, @provider, @model, case answering when 'shadow' then 'shadow' end, case answering when 'shadow' then clock() end
+		  from c where not live returning id),
 		t as (
-		  insert into timeline (conversation_id, seq, kind, detail) select id, @hi, 'answered', coalesce(@detail::jsonb, '{}') from c)
-		insert into outbound (wa_id, conversation_id, account_id, origin, out_seq, after_seq, body, provider, model, extra)
-		select b.wa_id, c.id, c.account_id, @origin, c.base + b.n, @hi, b.body, @provider, @model,
-		  case when @opt_out then '{"opt_out": true}'::jsonb else '{}' end
-		from c, unnest(@ids::text[], @bodies::text[]) with ordinality as b (wa_id, body, n) order by b.n returning id`,
+		  insert into timeline (conversation_id, seq, kind, detail)
+		  select id, @hi, case when live then 'answered' else 'drafted' end, coalesce(@detail::jsonb, '{}') from c),
+		o as (
+		  insert into outbound (wa_id, conversation_id, account_id, origin, out_seq, after_seq, body, provider, model, extra)
+		  select b.wa_id, c.id, c.account_id, @origin, c.base + b.n, @hi, b.body, @provider, @model,
+		    case when @opt_out then '{"opt_out": true}'::jsonb else '{}' end
+		  from c, unnest(@ids::text[], @bodies::text[]) with ordinality as b (wa_id, body, n) where live order by b.n returning id)
+		select id from o union all select id from d`,
 		pgx.NamedArgs{
 			"id": r.ConversationID, "lo": r.Lo, "hi": r.Hi, "force": r.Force, "n": len(ids), "ids": ids, "bodies": bodies,
 			"origin": r.Origin, "provider": r.Provider, "model": r.Model, "detail": r.Detail, "opt_out": r.OptOut,

@@ -18,6 +18,7 @@ type InboxFilter struct {
 	Tag      string
 	Search   string // a part of the name, number or last words
 	Unseen   bool   // with messages that nobody of the house has seen
+	Drafted  bool   // with a draft that waits for a person
 	Before   time.Time
 	Limit    int
 }
@@ -30,23 +31,28 @@ type InboxLine struct {
 	LastKind      string
 	LastDirection string
 	Unseen        int64 // messages of the customer that nobody of the house has seen
+	Drafted       bool  // a draft waits for a person
 }
 
 // Inbox are conversations, those in which something happened last first.
 func (s *Store) Inbox(ctx context.Context, f InboxFilter) ([]InboxLine, error) {
 	return many[InboxLine](ctx, s.pool, strings.Replace(conversationSummaries, "from conversation c", `,
 	  coalesce(l.body, '') as last_body, coalesce(l.kind, '') as last_kind, coalesce(l.direction, '') as last_direction,
-	  case when c.state = 'bot' then 0 else greatest(c.last_seq - greatest(c.seen_seq, 0), 0) end as unseen
+	  case when c.state = 'bot' then 0 else greatest(c.last_seq - greatest(c.seen_seq, 0), 0) end as unseen,
+	  `+drafted+` as drafted
 	from conversation c`, 1)+`
 	left join lateral (`+strings.ReplaceAll(history, "@id", "c.id")+`) l on true
 		where c.merged_into is null
 		  and (@account = 0::bigint or c.account_id = @account) and (@state = '' or c.state = @state)
 		  and (@assigned = '' or c.assigned_to = @assigned) and (@tag = '' or @tag = any(c.tags))
 		  and (not @unseen or (c.last_seq > c.seen_seq and c.state <> 'bot'))
+		  and (not @drafted or `+drafted+`)
 		  and (@search = '' or strpos(lower(p.name), lower(@search)) > 0 or strpos(coalesce(p.phone, ''), @search) > 0 or strpos(lower(l.body), lower(@search)) > 0)
 		  and (@before::timestamptz is null or c.active_at < @before)
 		order by c.active_at desc, c.id desc limit @most`, f.args())
 }
+
+const drafted = `exists (select from draft d where d.conversation_id = c.id and d.decision is null)`
 
 func (f InboxFilter) args() pgx.NamedArgs {
 	var before *time.Time
@@ -54,7 +60,7 @@ func (f InboxFilter) args() pgx.NamedArgs {
 		before = &f.Before
 	}
 	return pgx.NamedArgs{
-		"account": f.Account, "state": string(f.State), "assigned": f.Assigned, "tag": f.Tag, "search": strings.TrimSpace(f.Search), "unseen": f.Unseen,
+		"account": f.Account, "state": string(f.State), "assigned": f.Assigned, "tag": f.Tag, "search": strings.TrimSpace(f.Search), "unseen": f.Unseen, "drafted": f.Drafted,
 		"before": before, "most": f.Limit, "hi": int64(1) << 62, "limit": 1, "changes": changeKinds,
 	}
 }

@@ -21,13 +21,19 @@ type Prompt struct {
 	At             time.Time
 }
 
-// KeepPrompt keeps the prompt of an answer, and drops those that are too old.
+// KeepPrompt keeps the prompt of an answer, and drops prompts and drafts that are too
+// old.
 func (s *Store) KeepPrompt(ctx context.Context, p Prompt) error {
 	_, err := s.hasty.Exec(ctx, `
 		with old as (
-		  delete from prompt where id in (select id from prompt where at < clock() - @days * interval '1 day' order by at limit 100))
+		  delete from prompt where id in (select id from prompt where at < clock() - @days * interval '1 day' order by at limit 100),
+		idle as (
+		  delete from draft where id in (select id from draft where made_at < clock() - @draft_days * interval '1 day' order by made_at limit 100))
 		insert into prompt (conversation_id, seq, provider, model, messages) values (@id, @seq, @provider, @model, @messages::jsonb)`,
-		pgx.NamedArgs{"id": p.ConversationID, "seq": p.Seq, "provider": p.Provider, "model": p.Model, "messages": p.Messages, "days": PromptDays})
+		pgx.NamedArgs{
+			"id": p.ConversationID, "seq": p.Seq, "provider": p.Provider, "model": p.Model, "messages": p.Messages,
+			"days": PromptDays, "draft_days": DraftDays,
+		})
 	return err
 }
 

@@ -40,15 +40,15 @@ func (s *Store) HandOff(ctx context.Context, h Handoff) (bool, error) {
 	return s.decide(ctx, `
 		with c as (
 		  update conversation c set state = 'human', state_since = clock(), answered_seq = last_seq, attempts = 0, retry_at = null,
-		    return_at = `+returnAt+`, out_seq = out_seq + case when @says = '' then 0 else 1 end, active_at = clock()
+		    return_at = `+returnAt+`, out_seq = out_seq + 1, active_at = clock()
 		  from account a where c.id = @id and answered_seq = @lo and a.id = c.account_id
-		  returning c.id, c.account_id, c.last_seq, c.out_seq),
+		  returning c.id, c.account_id, c.last_seq, c.out_seq, a.answering),
 		o as (
 		  update outbound set cancelled_at = clock() where conversation_id = (select id from c)
 		    and origin = 'bot' and claimed_at is null and `+pending+`),
 		told as (
 		  insert into outbound (wa_id, conversation_id, account_id, origin, out_seq, after_seq, body)
-		  select @wa_id, id, account_id, 'system', out_seq, last_seq, @says from c where @says <> '')
+		  select @wa_id, id, account_id, 'system', out_seq, last_seq, @says from c where @says <> '' and answering = 'live')
 		insert into timeline (conversation_id, seq, kind, detail)
 		select id, last_seq, 'handed_off', jsonb_build_object('reason', @reason::text, 'detail', @detail::text) from c`,
 		pgx.NamedArgs{"id": h.ConversationID, "lo": h.Lo, "reason": h.Reason, "detail": h.Detail, "says": h.Says, "wa_id": NewMessageID()})

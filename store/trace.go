@@ -48,4 +48,4 @@ func (s *Store) Trace(ctx context.Context, conversation, seq int64) (Trace, erro
 }
 
 // settles are the entries e of a timeline that leave nothing waiting before them.
-const settles = `(e.kind in ('answered', 'skipped', 'handed_off', 'paused', 'taken_over') or (e.kind = 'state' and e.detail->>'state' <> 'bot'))`
+const settles = `(e.kind in ('answered', 'answered_by_person', 'drafted', 'skipped', 'handed_off', 'paused', 'taken_over') or (e.kind = 'state' and e.detail->>'state' <> 'bot'))`

@@ -51,6 +51,8 @@ type Account struct {
 	AnswersLimit    int            `json:"answers_limit" doc:"Of the bot in ten minutes and chat; 0: any number, and nobody looks for machines that talk to it"`
 	SpendDay        *int64         `json:"spend_day,omitempty" doc:"Millionths of the currency of the prices that all conversations may cost in a day; missing: any amount"`
 	SpendContactDay *int64         `json:"spend_contact_day,omitempty" doc:"The same, for each conversation"`
+
+	Answering store.Answering `json:"answering" enum:"live,approve,shadow" doc:"live: the bot sends its answers; approve: a person sends or edits its drafts; shadow: they are drafts only"`
 }
 
 func accountOf(a store.Account) Account {
@@ -62,6 +64,7 @@ func accountOf(a store.Account) Account {
 		PaceAccount: a.PaceAccount, PaceRecipient: a.PaceRecipient, NewChatsPerDay: a.NewChatsPerDay, PairedAt: a.PairedAt,
 		Language: a.Language, Disclosure: a.Disclosure, TakeoverMinutes: a.TakeoverMinutes, HandoffWords: a.HandoffWords, HandoffText: a.HandoffText,
 		Hours: a.Hours, AnswersLimit: a.AnswersLimit, SpendDay: a.SpendDay, SpendContactDay: a.SpendContactDay,
+		Answering: a.Answering,
 	}
 }
 
@@ -155,6 +158,8 @@ type changedAccount struct {
 		AnswersLimit    *int           `json:"answers_limit,omitempty" minimum:"0" maximum:"1000"`
 		SpendDay        *int64         `json:"spend_day,omitempty" minimum:"-1" doc:"-1: any amount"`
 		SpendContactDay *int64         `json:"spend_contact_day,omitempty" minimum:"-1" doc:"-1: any amount"`
+
+		Answering *store.Answering `json:"answering,omitempty" enum:"live,approve,shadow"`
 	}
 }
 

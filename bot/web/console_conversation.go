@@ -24,6 +24,7 @@ type inboxPage struct {
 	Search  string
 	State   string
 	Unseen  bool
+	Drafted bool
 	Before  string
 	Next    string // the cursor of the next page; "": there is none
 	Here    int64  // the one that is open
@@ -38,15 +39,19 @@ type InboxLine struct {
 	LastKind string
 	LastByUs bool
 	Unseen   int64
+	Drafted  bool
 }
 
-func (v inboxPage) filtered() bool { return v.Search != "" || v.State != "" || v.Unseen }
+func (v inboxPage) filtered() bool { return v.Search != "" || v.State != "" || v.Unseen || v.Drafted }
 
 // query is the page's own address.
 func (v inboxPage) query() string {
 	q := url.Values{"q": {v.Search}, "state": {v.State}, "before": {v.Before}}
 	if v.Unseen {
 		q.Set("unseen", "on")
+	}
+	if v.Drafted {
+		q.Set("drafted", "on")
 	}
 	return q.Encode()
 }
@@ -87,9 +92,10 @@ func (s *Server) conversationsList(w http.ResponseWriter, r *http.Request) error
 
 func (s *Server) inbox(r *http.Request) (inboxPage, error) {
 	v := inboxPage{
-		Search: r.FormValue("q"), State: r.FormValue("state"), Unseen: r.FormValue("unseen") != "", Before: r.FormValue("before"), Sandbox: s.sandbox != nil,
+		Search: r.FormValue("q"), State: r.FormValue("state"), Unseen: r.FormValue("unseen") != "", Drafted: r.FormValue("drafted") != "",
+		Before: r.FormValue("before"), Sandbox: s.sandbox != nil,
 	}
-	f := store.InboxFilter{State: store.State(v.State), Search: v.Search, Unseen: v.Unseen, Limit: onePage}
+	f := store.InboxFilter{State: store.State(v.State), Search: v.Search, Unseen: v.Unseen, Drafted: v.Drafted, Limit: onePage}
 	if at, err := time.Parse(time.RFC3339Nano, v.Before); err == nil {
 		f.Before = at
 	}
@@ -98,7 +104,7 @@ func (s *Server) inbox(r *http.Request) (inboxPage, error) {
 		return v, err
 	}
 	for _, l := range found {
-		v.Lines = append(v.Lines, InboxLine{conversationOf(l.ConversationSummary), l.LastBody, l.LastKind, l.LastDirection == "out", l.Unseen})
+		v.Lines = append(v.Lines, InboxLine{conversationOf(l.ConversationSummary), l.LastBody, l.LastKind, l.LastDirection == "out", l.Unseen, l.Drafted})
 	}
 	if len(found) == onePage {
 		v.Next = found[onePage-1].ActiveAt.Format(time.RFC3339Nano)
@@ -111,6 +117,8 @@ type talkPage struct {
 	Conversation Conversation
 	Messages     []Message
 	Entries      []TimelineEntry
+	Drafts       []Draft // the newest first
+	Editing      *Draft  // in the form
 	Notes        []Note
 	Quick        []QuickReply
 	MayWork      bool
@@ -118,8 +126,9 @@ type talkPage struct {
 	Problem      string // with it
 }
 
+// action is the address of what a form does; "" is the page itself.
 func (v talkPage) action(name string) templ.SafeURL {
-	return templ.SafeURL(fmt.Sprintf("/conversations/%d/%s", v.Conversation.ID, name))
+	return templ.SafeURL(strings.TrimSuffix(fmt.Sprintf("/conversations/%d/%s", v.Conversation.ID, name), "/"))
 }
 
 func (s *Server) conversationPage(w http.ResponseWriter, r *http.Request) error {
@@ -164,7 +173,14 @@ func (s *Server) talk(r *http.Request) (talkPage, error) {
 	if err != nil {
 		return v, err
 	}
-	v.Conversation, v.Messages, v.Entries = c.Body, messages.Body.Items, entries.Body.Items
+	drafts, err := s.listDrafts(r.Context(), &messagesRequest{in.ByID, Page{Limit: fewLines}})
+	if err != nil {
+		return v, err
+	}
+	v.Conversation, v.Messages, v.Entries, v.Drafts = c.Body, messages.Body.Items, entries.Body.Items, drafts.Body.Items
+	if len(v.Drafts) > 0 && v.Drafts[0].waits() && r.FormValue("edit") != "" {
+		v.Editing = &v.Drafts[0]
+	}
 	if !v.MayWork {
 		return v, nil
 	}
@@ -212,7 +228,14 @@ func (s *Server) doWith(r *http.Request, c store.ConversationSummary, action str
 	if state, known := states[action]; known {
 		return s.give(ctx, c, state)
 	}
+	draft, _ := strconv.ParseInt(r.FormValue("draft"), 10, 64)
 	switch action {
+	case "send-draft":
+		_, err := s.approve(ctx, draft, text)
+		return err
+	case "reject-draft":
+		_, err := s.store.RejectDraft(ctx, draft, asker(ctx))
+		return err
 	case "reply":
 		_, err := s.reply(ctx, c, text, "")
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,12 +13,18 @@ import (
 	"frontdesk/store"
 )
 
-// weekdays, and what happens outside the hours, as people read them.
+// option is a choice as people read it.
+type option struct{ value, words string }
+
+// weekdays, what happens outside the hours and who sends answers.
 var (
-	weekdays = []struct{ value, words string }{
+	answering = []option{
+		{"live", "The bot"}, {"approve", "A person, after a look at its draft"}, {"shadow", "Nobody: drafts only, to compare with what people write"},
+	}
+	weekdays = []option{
 		{"mon", "Monday"}, {"tue", "Tuesday"}, {"wed", "Wednesday"}, {"thu", "Thursday"}, {"fri", "Friday"}, {"sat", "Saturday"}, {"sun", "Sunday"},
 	}
-	outside = []struct{ value, words string }{
+	outside = []option{
 		{conversation.WhenAnswer, "Answer anyway"}, {conversation.WhenText, "Send a text"}, {conversation.WhenSilent, "Stay silent"},
 	}
 )
@@ -46,6 +53,7 @@ type houseForm struct {
 	Disclose, Tell                          bool
 	TakeoverHours, HandoffWords             string
 	AnswersLimit, SpendDay, SpendContactDay string
+	Answering                               store.Answering
 }
 
 func (s *Server) housePage(w http.ResponseWriter, r *http.Request) error {
@@ -78,7 +86,7 @@ func houseFormOf(a store.Account) houseForm {
 		Zone: hours.Zone, When: hours.When, Closed: strings.Join(hours.Closed, ", "), ClosedText: hours.Text, Week: map[string]string{},
 		Language: a.Language, Disclose: true, Tell: true, TakeoverHours: strconv.Itoa((a.TakeoverMinutes + 59) / 60),
 		HandoffWords: strings.Join(a.HandoffWords, ", "), AnswersLimit: strconv.Itoa(a.AnswersLimit),
-		SpendDay: money(a.SpendDay), SpendContactDay: money(a.SpendContactDay),
+		SpendDay: money(a.SpendDay), SpendContactDay: money(a.SpendContactDay), Answering: a.Answering,
 	}
 	for day, spans := range hours.Week {
 		f.Week[day] = strings.Join(spans, ", ")
@@ -99,6 +107,7 @@ func readHouse(r *http.Request) houseForm {
 		Language: text("language"), Disclosure: text("disclosure"), HandoffText: text("handoff_text"), Disclose: text("disclose") != "", Tell: text("tell") != "",
 		TakeoverHours: text("takeover_hours"), HandoffWords: text("handoff_words"),
 		AnswersLimit: text("answers_limit"), SpendDay: text("spend_day"), SpendContactDay: text("spend_contact_day"),
+		Answering: store.Answering(text("answering")),
 	}
 	for _, d := range weekdays {
 		f.Week[d.value] = text(d.value)
@@ -128,10 +137,14 @@ func (f houseForm) change() (c store.AccountChange, wrong string) {
 	if err != nil {
 		return c, err.Error()
 	}
+	if !slices.ContainsFunc(answering, func(o option) bool { return o.value == string(f.Answering) }) {
+		return c, "Choose who sends the bot's answers"
+	}
 	words := splitWords(f.HandoffWords)
 	return store.AccountChange{
 		Language: &f.Language, Disclosure: told(f.Disclose, f.Disclosure), HandoffText: told(f.Tell, f.HandoffText), TakeoverMinutes: new(takeover * 60),
 		HandoffWords: &words, Hours: hours, AnswersLimit: &answers, SpendDay: &day, SpendContactDay: &contact,
+		Answering: &f.Answering,
 	}, ""
 }
 

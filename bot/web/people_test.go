@@ -50,6 +50,49 @@ func TestBallGoesToPeopleAndBackOverTheAPI(t *testing.T) {
 	}
 }
 
+func TestDraftsAreDecidedOverTheAPIAndTheConsole(t *testing.T) {
+	t.Parallel()
+	h, account, id := talking(t)
+	decoded[web.Account](t, h.admin(http.MethodPatch, fmt.Sprint("/api/v1/accounts/", account), `{"answering":"approve"}`), http.StatusOK)
+	answer := func(lo, hi int64, text string) {
+		t.Helper()
+		queued, err := h.store.Answer(t.Context(), store.Reply{ConversationID: id, Lo: lo, Hi: hi, Force: true, Origin: "bot", Bubbles: []store.Bubble{{WaID: store.NewMessageID(), Body: text}}})
+		if err != nil || !queued {
+			t.Fatalf("no draft: %v, %v", queued, err)
+		}
+	}
+	waiting := func() []web.Draft {
+		t.Helper()
+		return decoded[struct{ Items []web.Draft }](t, h.admin(http.MethodGet, fmt.Sprint("/api/v1/drafts?account=", account), ""), http.StatusOK).Items
+	}
+	answer(0, 1, "At seven?")
+	if d := waiting(); len(d) != 1 || d[0].Text != "At seven?" || d[0].ConversationID != id {
+		t.Fatalf("drafts that wait: %+v", d)
+	}
+	page := fmt.Sprint("/conversations/", id)
+	contains(t, h.page(h.signedIn(), page, http.StatusOK), "The bot would say", "At seven?")
+	contains(t, h.page(h.signedIn(), "/conversations?drafted=on", http.StatusOK), ">draft<")
+	contains(t, h.page(h.signedIn(), page+"?edit=on", http.StatusOK), "What the bot would say")
+
+	send := fmt.Sprintf("/api/v1/drafts/%d/send", waiting()[0].ID)
+	if d := decoded[web.Draft](t, h.admin(http.MethodPost, send, `{"text":" At  seven? "}`), http.StatusOK); d.Decision != "sent" {
+		t.Errorf("the same words are %q", d.Decision)
+	}
+	if a := h.admin(http.MethodPost, send, `{}`); a.status != http.StatusConflict || !strings.Contains(a.body, "draft_decided") {
+		t.Errorf("the second approval: %d %s", a.status, a.body)
+	}
+	contains(t, h.page(h.signedIn(), page, http.StatusOK), "At seven?", "The draft was sent by token")
+
+	_, err := h.store.Receive(t.Context(), store.Inbound{
+		AccountID: account, Phone: "12025550122", Chat: "12025550122@s.whatsapp.net", WaID: "B", Kind: "text", Body: "or at eight?", SentAt: time.Now(),
+	})
+	must(t, err)
+	answer(1, 2, "At eight")
+	if a := h.visit(h.signedIn(), http.MethodPost, page+"/reject-draft", fmt.Sprint("draft=", waiting()[0].ID)); a.status != http.StatusSeeOther || len(waiting()) != 0 {
+		t.Errorf("rejected on the page: %d, %d drafts wait", a.status, len(waiting()))
+	}
+}
+
 func TestTraceSaysWhatBecameOfAMessage(t *testing.T) {
 	t.Parallel()
 	h, _, id := talking(t)

@@ -108,6 +108,8 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 		return problem(http.StatusUnprocessableEntity, "no_such_message", err.Error())
 	case errors.Is(err, store.ErrTooManySources):
 		return problem(http.StatusConflict, "too_many_documents", err.Error())
+	case errors.Is(err, store.ErrDecided):
+		return problem(http.StatusConflict, "draft_decided", "This draft does not wait any more: somebody has decided, people have answered, or the customer has written again; read the conversation")
 	case errors.Is(err, store.ErrTooLate):
 		return problem(http.StatusConflict, "too_late", err.Error())
 	case errors.Is(err, store.ErrNoKey):

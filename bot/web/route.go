@@ -80,6 +80,11 @@ func (s *Server) operations(api huma.API) {
 	route(d, store.RoleAgent, http.MethodGet, "/conversations/{id}/notes", "List what people noted for each other", s.listNotes)
 	route(d, store.RoleAgent, http.MethodPost, "/conversations/{id}/notes", "Add a note", s.addNote)
 
+	route(d, store.RoleViewer, http.MethodGet, "/conversations/{id}/drafts", "List what the bot wrote and did not send itself, the newest first", s.listDrafts)
+	route(d, store.RoleViewer, http.MethodGet, "/drafts", "List drafts that wait for a person", s.listWaitingDrafts)
+	route(d, store.RoleAgent, http.MethodPost, "/drafts/{id}/send", "Send a draft, as it is or in other words", s.sendDraft)
+	route(d, store.RoleAgent, http.MethodPost, "/drafts/{id}/reject", "Have a draft not sent", s.rejectDraft)
+
 	route(d, store.RoleAgent, http.MethodGet, "/quick-replies", "List words that people use again and again", s.listQuickReplies)
 	route(d, store.RoleAgent, http.MethodPost, "/quick-replies", "Add a quick reply", s.addQuickReply)
 	route(d, store.RoleAgent, http.MethodDelete, "/quick-replies/{id}", "Remove a quick reply", s.removeQuickReply)

@@ -101,6 +101,17 @@ func entryWords(e TimelineEntry) string {
 			return "The bot has it again, the time with people is over"
 		}
 		return "Now with " + stateWords(said("state")) + ", by " + said("by")
+	case "drafted":
+		return fmt.Sprintf("Drafted by %s (%s) in %s ms%s", said("provider"), said("model"), said("took_ms"), tries(e.Detail))
+	case "approved":
+		if e.Detail["edited"] == true {
+			return "The draft was rewritten and sent by " + said("by")
+		}
+		return "The draft was sent by " + said("by")
+	case "rejected":
+		return "The draft was rejected by " + said("by")
+	case "answered_by_person":
+		return "A person answered (written on the phone); the bot goes on drafting"
 	case "given_back":
 		return "Given to the bot (written on the phone)"
 	case "paused":
@@ -109,6 +120,18 @@ func entryWords(e TimelineEntry) string {
 		return "Put off: " + skipWords(said("reason"))
 	}
 	return e.Kind
+}
+
+// draftWords say what became of a draft.
+func draftWords(d Draft) string {
+	words := map[string]string{
+		"": "It waits for you", "sent": "Sent", "edited": "Rewritten and sent", "rejected": "Rejected",
+		"superseded": "The customer wrote again before anybody decided", "overtaken": "A person answered instead", "shadow": "Only a draft",
+	}[d.Decision]
+	if d.DecidedBy != "" {
+		words += " by " + d.DecidedBy
+	}
+	return words
 }
 
 // documentWords say whom a document is for and how much of it is there.

@@ -170,6 +170,40 @@ func TestPersonTakesAConversationFromTheBotAndGivesItBack(t *testing.T) {
 	})
 }
 
+func TestPersonApprovesWhatTheBotWouldSay(t *testing.T) {
+	t.Parallel()
+	r := newSandbox(t)
+	ctx := browse(t)
+	signIn(ctx, t, r)
+	eventually(t, time.Minute, "the sandbox's account", func() bool {
+		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
+		return evaluated[bool](ctx, t, `document.querySelector("#text") !== null`)
+	})
+	must(t, chromedp.Do(ctx,
+		chromedp.Navigate(r.address+"/accounts/1/house"), chromedp.SetValue(chromedp.CSS("select[name=answering]"), "approve"),
+		chromedp.Click(chromedp.CSS("form.card button")), chromedp.WaitVisible(chromedp.CSS(".notice")),
+		chromedp.Navigate(r.address+"/try"), chromedp.SendKeys(chromedp.CSS("#text"), "Is there a table for four?\r"),
+		chromedp.WaitVisible(chromedp.CSS(".bubble.out")),
+		chromedp.Navigate(r.address+"/conversations"), chromedp.Click(chromedp.CSS(".inbox a")),
+		chromedp.WaitVisible(chromedp.CSS("form[action$='/send-draft'] button")),
+	))
+	page := evaluated[string](ctx, t, `location.pathname`)
+	if body := evaluated[string](ctx, t, `document.querySelector("#talk").textContent`); !strings.Contains(body, "The bot would say") {
+		t.Errorf("the page says %q", body)
+	}
+	shoot(ctx, t, r, "/conversations", page, page+"?edit=on", "/accounts/1/house")
+	must(t, chromedp.Do(ctx,
+		chromedp.Navigate(r.address+page+"?edit=on"), chromedp.SetValue(chromedp.CSS("form[action$='/send-draft'] textarea"), "Yes, by the window."),
+		chromedp.Click(chromedp.CSS("form[action$='/send-draft'] button")), chromedp.WaitVisible(chromedp.CSS(".write")), chromedp.Navigate(r.address+"/try"),
+	))
+	eventually(t, time.Minute, "the person's words on the customer's phone", func() bool {
+		return strings.Contains(evaluated[string](ctx, t, `document.body.textContent`), "Yes, by the window.")
+	})
+	if all := evaluated[string](ctx, t, `document.querySelector(".chat").textContent`); strings.Contains(all, "demo") {
+		t.Errorf("the customer reads what nobody approved: %q", all)
+	}
+}
+
 func TestAdminAddsADocumentAndTriesAQuestion(t *testing.T) {
 	t.Parallel()
 	r := newSandbox(t)

@@ -90,6 +90,9 @@ func (c *collector) database(out chan<- prometheus.Metric) {
 	if n, err := c.store.PendingOutbound(ctx); err == nil {
 		gauge(out, "outbound_pending", "Messages that wait to be sent, of all processes.", float64(n))
 	}
+	if n, err := c.store.DraftsWaiting(ctx); err == nil {
+		gauge(out, "drafts_waiting", "Answers of the bot that wait for a person, of all accounts.", float64(n))
+	}
 	if n, err := c.store.NewChats(ctx); err == nil {
 		gauge(out, "new_chats_busiest", "Chats that the busiest account has begun in 24 hours.", float64(n))
 	}
