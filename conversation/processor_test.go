@@ -3,6 +3,7 @@ package conversation_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ func TestThousandTurnsRunAndTheNextWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, nil)
+		idle := memoryInUse()
 		release := make(chan struct{})
 		d.think = func(_ context.Context, q providers.Request) (providers.Answer, error) {
 			<-release
@@ -35,6 +37,7 @@ func TestThousandTurnsRunAndTheNextWaits(t *testing.T) {
 		if n := d.log.count("Conversation processing limit reached, message deferred"); n != 1 {
 			t.Errorf("the limit was said %d times, not once", n)
 		}
+		t.Logf("%.1f MiB in use with 1,000 turns that hang and one that waits, %.1f MiB before", memoryInUse(), idle)
 		close(release)
 		pass(time.Second)
 		for c := range int64(1001) {
@@ -44,6 +47,14 @@ func TestThousandTurnsRunAndTheNextWaits(t *testing.T) {
 		}
 		d.close()
 	})
+}
+
+// memoryInUse is what the heap and the stacks hold after a collection, in MiB.
+func memoryInUse() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapInuse+m.StackInuse) / (1 << 20)
 }
 
 func TestOneCustomerHasOneTurnAtATimeInOrder(t *testing.T) {

@@ -26,7 +26,7 @@ type Prompt struct {
 func (s *Store) KeepPrompt(ctx context.Context, p Prompt) error {
 	_, err := s.hasty.Exec(ctx, `
 		with old as (
-		  delete from prompt where id in (select id from prompt where at < clock() - @days * interval '1 day' order by at limit 100),
+		  delete from prompt where id in (select id from prompt where at < clock() - @days * interval '1 day' order by at limit 100)),
 		idle as (
 		  delete from draft where id in (select id from draft where made_at < clock() - @draft_days * interval '1 day' order by made_at limit 100))
 		insert into prompt (conversation_id, seq, provider, model, messages) values (@id, @seq, @provider, @model, @messages::jsonb)`,

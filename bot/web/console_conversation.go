@@ -126,6 +126,22 @@ type talkPage struct {
 	Problem      string // with it
 }
 
+// waiting is the draft to decide on, or nil.
+func (v talkPage) waiting() *Draft {
+	if len(v.Drafts) == 0 || v.Drafts[0].Decision != "" {
+		return nil
+	}
+	return &v.Drafts[0]
+}
+
+// decided are the drafts that were sent or will never be.
+func (v talkPage) decided() []Draft {
+	if v.waiting() != nil {
+		return v.Drafts[1:]
+	}
+	return v.Drafts
+}
+
 // action is the address of what a form does; "" is the page itself.
 func (v talkPage) action(name string) templ.SafeURL {
 	return templ.SafeURL(strings.TrimSuffix(fmt.Sprintf("/conversations/%d/%s", v.Conversation.ID, name), "/"))
@@ -178,8 +194,8 @@ func (s *Server) talk(r *http.Request) (talkPage, error) {
 		return v, err
 	}
 	v.Conversation, v.Messages, v.Entries, v.Drafts = c.Body, messages.Body.Items, entries.Body.Items, drafts.Body.Items
-	if len(v.Drafts) > 0 && v.Drafts[0].waits() && r.FormValue("edit") != "" {
-		v.Editing = &v.Drafts[0]
+	if r.FormValue("edit") != "" {
+		v.Editing = v.waiting()
 	}
 	if !v.MayWork {
 		return v, nil

@@ -28,9 +28,6 @@ func draftFrom(d store.Draft) Draft {
 	return Draft{d.ID, d.ConversationID, d.AccountID, d.AfterSeq, d.Text(), d.Provider, d.Model, d.MadeAt, d.Decision, d.DecidedAt, d.DecidedBy, d.Sent}
 }
 
-// waits says whether a person should decide on it.
-func (d Draft) waits() bool { return d.Decision == "" }
-
 type draftsRequest struct {
 	Page
 

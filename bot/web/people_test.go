@@ -147,7 +147,7 @@ func TestPageOfHoursKeepsWhatWasTypedAndSaysWhatIsWrong(t *testing.T) {
 	c := h.signedIn()
 	path := fmt.Sprintf("/accounts/%d/house", account)
 	contains(t, h.page(c, path, http.StatusOK), "Hours and people", "This is an automated answer.")
-	form := "zone=Europe/Madrid&mon=09:00-13:30,+15:00-19:00&closed=12-25&when=text&closed_text=Closed+now&language=es&takeover_hours=2&handoff_words=refund&answers_limit=5&spend_day=2.50&disclose=on"
+	form := "zone=Europe/Madrid&mon=09:00-13:30,+15:00-19:00&closed=12-25&when=text&closed_text=Closed+now&language=es&takeover_hours=2&handoff_words=refund&answers_limit=5&spend_day=2.50&disclose=on&answering=approve"
 	if a := h.visit(c, http.MethodPost, path, form); a.status != http.StatusSeeOther {
 		t.Fatalf("saving answered %d: %s", a.status, a.body)
 	}
@@ -157,8 +157,8 @@ func TestPageOfHoursKeepsWhatWasTypedAndSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("kept %+v", a)
 	}
 	contains(t, h.page(c, path, http.StatusOK), "09:00-13:30, 15:00-19:00", "Closed now", "2.5")
-	for _, wrong := range []string{"zone=Mars/Base", "mon=nine+to+five", "closed=christmas", "when=text&closed_text=", "takeover_hours=x", "answers_limit=-1", "spend_day=lots"} {
-		bad := h.visit(c, http.MethodPost, path, wrong+"&takeover_hours=2&answers_limit=5&language=en")
+	for _, wrong := range []string{"zone=Mars/Base", "mon=nine+to+five", "closed=christmas", "when=text&closed_text=", "takeover_hours=x", "answers_limit=-1", "spend_day=lots", "answering=nobody"} {
+		bad := h.visit(c, http.MethodPost, path, wrong+"&takeover_hours=2&answers_limit=5&language=en&answering=live")
 		if bad.status != http.StatusUnprocessableEntity {
 			t.Errorf("%s answered %d", wrong, bad.status)
 		}

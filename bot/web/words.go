@@ -125,7 +125,7 @@ func entryWords(e TimelineEntry) string {
 // draftWords say what became of a draft.
 func draftWords(d Draft) string {
 	words := map[string]string{
-		"": "It waits for you", "sent": "Sent", "edited": "Rewritten and sent", "rejected": "Rejected",
+		"sent": "Sent", "edited": "Rewritten and sent", "rejected": "Rejected",
 		"superseded": "The customer wrote again before anybody decided", "overtaken": "A person answered instead", "shadow": "Only a draft",
 	}[d.Decision]
 	if d.DecidedBy != "" {

@@ -77,6 +77,48 @@ func TestKillsRightAfterAMessageReachesTheSocketLoseAndDoubleNothing(t *testing.
 	}
 }
 
+// What a customer writes in several messages is one question, also when frontdesk dies
+// before it answers, or while the model is thinking.
+func TestQuickMessagesGetOneAnswerAcrossAKill(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ first, then int }{
+		"killed while it waits for more":               {5, 0},
+		"killed while the model thinks, one more came": {1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nil)
+			r.start()
+			r.provider(r.ai, "first", 10)
+			wait := 3 * time.Second
+			if c.then > 0 {
+				wait = 0
+				r.ai.slow.Store(int64(5 * time.Second))
+			}
+			r.quick(r.pair(phone), wait)
+			customer := newCrowd(r, phone, 1)
+			customer.write(c.first, 0)
+			if c.then > 0 {
+				eventually(t, time.Minute, "the model to think", func() bool { return r.ai.calls.Load() > 0 })
+			}
+			customer.write(c.then, 0)
+			eventually(t, time.Minute, "the messages to be stored", func() bool { return customer.delivered() == c.first+c.then })
+			r.kill()
+			r.ai.slow.Store(0)
+			if n := len(customer.answers(0)); n != 0 {
+				t.Fatalf("%d answers before the kill", n)
+			}
+			r.start()
+			got := customer.await(2 * time.Minute)
+			answers := customer.answers(0)
+			t.Logf("%v, in %d answers", got, len(answers))
+			if !got.clean() || len(answers) != 1 {
+				t.Fatalf("%v, in %d answers", got, len(answers))
+			}
+		})
+	}
+}
+
 // Answers and claims are committed without waiting for the disk; this shows that
 // nothing hangs on it.
 func TestKillsOfPostgresUnderLoadLoseDoubleAndReorderNothing(t *testing.T) {

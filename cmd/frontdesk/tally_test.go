@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"frontdesk/bot/wasim"
 )
 
 const phone = "12025550111"
@@ -76,17 +78,34 @@ func (c *crowd) count() tally {
 	return t
 }
 
+// answers are what a customer was told, in order.
+func (c *crowd) answers(i int) (told []string) {
+	for _, m := range c.r.wa.Customer(c.number(i)).Messages(c.account) {
+		if !m.FromCustomer {
+			told = append(told, m.Text)
+		}
+	}
+	return told
+}
+
+// delivered is how many messages of the first customer frontdesk has acknowledged.
+func (c *crowd) delivered() (n int) {
+	for _, m := range c.r.wa.Customer(c.number(0)).Messages(c.account) {
+		if m.FromCustomer && (m.Status == wasim.Delivered || m.Status == wasim.Read) {
+			n++
+		}
+	}
+	return n
+}
+
 // answered are the numbers in the answers that a customer sees, in order.
 func (c *crowd) answered(i int) []int {
 	var numbers []int
-	for _, m := range c.r.wa.Customer(c.number(i)).Messages(c.account) {
-		if m.FromCustomer {
-			continue
-		}
-		for _, word := range strings.Fields(m.Text)[1:] {
+	for _, text := range c.answers(i) {
+		for _, word := range strings.Fields(text)[1:] {
 			n, err := strconv.Atoi(word)
 			if err != nil {
-				c.r.t.Errorf("a customer got %q", m.Text)
+				c.r.t.Errorf("a customer got %q", text)
 			}
 			numbers = append(numbers, n)
 		}
