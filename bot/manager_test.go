@@ -307,7 +307,7 @@ func TestAnotherProcessTakesTheAccountsOfASilentOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	lost := &silent{Store: w.store}
-	first := w.manager("a", func(o *bot.Options) { o.Store, o.Lease = lost, 2*time.Second })
+	first := w.manager("a", func(o *bot.Options) { o.Store, o.Lease = lost, 4*time.Second })
 	account := w.pair(desk)
 	w.write(customer, desk, 1, 2)
 	w.awaitReceived(account, 2)
