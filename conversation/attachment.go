@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"frontdesk/providers"
 	"frontdesk/store"
@@ -34,9 +33,10 @@ const (
 	mostPictures = 2        // the newest; older ones are named
 	mostPicture  = 16 << 20
 	mostPixels   = 40 << 20
-	longSide     = 1568 // of a picture in pixels
-	pictureGrade = 80   // of JPEG
-	mostDocument = 16 << 10
+	longSide     = 1568     // of a picture in pixels
+	pictureGrade = 80       // of JPEG
+	mostDocument = 16 << 10 // of its text
+	mostPDF      = 10 << 20
 )
 
 // files hold what customers send. store.Files is the real one.
@@ -52,7 +52,7 @@ type attached struct {
 }
 
 // attend looks at the files of what waits: it listens to voice notes, reads plain
-// texts and looks at pictures. What it cannot is named to the model, which asks the
+// texts and PDFs, and looks at pictures. What it cannot is named to the model, which asks the
 // customer for words.
 func (t *turn) attend(ctx context.Context, now store.Turn) (attached, error) {
 	a := attached{words: map[int64]string{}, pictures: map[int64]providers.Image{}}
@@ -76,6 +76,8 @@ func (t *turn) attend(ctx context.Context, now store.Turn) (attached, error) {
 			}
 		case f.Kind == "document" && strings.HasPrefix(f.Mime, "text/"):
 			a.words[f.Seq] = t.read(ctx, f)
+		case f.Kind == "document" && f.Mime == "application/pdf":
+			a.words[f.Seq] = t.readPDF(ctx, f)
 		}
 	}
 	return a, ctx.Err()
@@ -184,10 +186,22 @@ func (t *turn) read(ctx context.Context, f store.Attachment) string {
 	defer r.Close()
 	text, err := io.ReadAll(io.LimitReader(r, mostDocument))
 	t.note(ctx, f, err)
-	for len(text) > 0 && !utf8.Valid(text) && len(text) > mostDocument-utf8.UTFMax {
-		text = text[:len(text)-1] // cut inside a character
+	return strings.ToValidUTF8(string(text), "") // the last character may have been cut
+}
+
+// readPDF is the beginning of what a PDF says. Its answer waits no longer for that than
+// for the file itself.
+func (t *turn) readPDF(ctx context.Context, f store.Attachment) string {
+	content, err := t.open(ctx, f, mostPDF)
+	if err != nil {
+		t.note(ctx, f, err)
+		return ""
 	}
-	return strings.ToValidUTF8(string(text), "")
+	timed, cancel := context.WithTimeout(ctx, seeWithin)
+	defer cancel()
+	text, err := pdfText(timed, content, mostDocument)
+	t.note(ctx, f, err)
+	return strings.ToValidUTF8(text[:min(len(text), mostDocument)], "")
 }
 
 // open reads a file that has at most that many bytes.

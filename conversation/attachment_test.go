@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/jpeg"
 	"image/png"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -153,6 +154,29 @@ func TestPlainTextIsReadAndCutAtAWholeCharacter(t *testing.T) {
 		pass(time.Second)
 		if want := "[document] x" + strings.Repeat("é", 8191); prompt != want {
 			t.Errorf("the model read %d bytes ending in %q, want %d", len(prompt), prompt[max(0, len(prompt)-4):], len(want))
+		}
+		d.close()
+	})
+}
+
+func TestPDFOfACustomerIsReadAndABrokenOneNamed(t *testing.T) {
+	t.Parallel()
+	pdf, err := os.ReadFile("testdata/hours.pdf")
+	must(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, nil)
+		var prompts []string
+		d.think = func(_ context.Context, q providers.Request) (providers.Answer, error) {
+			prompts = append(prompts, asked(q).Text)
+			return providers.Answer{Text: "Thank you."}, nil
+		}
+		d.start()
+		d.bring(1, "document", "application/pdf", pdf, 0)
+		pass(time.Second)
+		d.bring(1, "document", "application/pdf", pdf[:len(pdf)/3], 0)
+		pass(time.Second)
+		if len(prompts) != 2 || !strings.HasPrefix(prompts[0], "[document] Opening hours") || prompts[1] != "[document]" {
+			t.Errorf("the model read %q", prompts)
 		}
 		d.close()
 	})

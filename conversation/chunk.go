@@ -25,18 +25,6 @@ type pair struct {
 	Answer   string `json:"answer"`
 }
 
-// CheckDocument says what is wrong with a document of a kind.
-func CheckDocument(kind, body string) error {
-	if kind == "qa" {
-		_, err := readPairs(body)
-		return err
-	}
-	if strings.TrimSpace(body) == "" {
-		return errors.New("the document is empty")
-	}
-	return nil
-}
-
 func readPairs(body string) ([]pair, error) {
 	var pairs []pair
 	if err := json.Unmarshal([]byte(body), &pairs); err != nil || len(pairs) == 0 {

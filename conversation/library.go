@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -48,7 +49,9 @@ type shelves interface {
 	ClaimSource(ctx context.Context) (store.Source, error)
 	NoteIndexed(ctx context.Context, source int64, done int) error
 	KeepPassages(ctx context.Context, d store.Source, all []store.Passage) (bool, error)
+	KeepSource(ctx context.Context, d store.Source) error
 	PutOffSource(ctx context.Context, d store.Source, why string) error
+	Languages(ctx context.Context) ([]string, error)
 }
 
 // embedder makes vectors of texts. *providers.Registry is the real one.
@@ -61,6 +64,7 @@ type embedder interface {
 type Library struct {
 	store   shelves
 	ai      embedder
+	http    *http.Client
 	log     *slog.Logger
 	wake    chan struct{}
 	stop    context.CancelFunc
@@ -68,12 +72,13 @@ type Library struct {
 }
 
 // NewLibrary returns a library that indexes nothing yet; see Start. ai may be nil: then
-// words alone are compared.
-func NewLibrary(s shelves, ai embedder, log *slog.Logger) *Library {
+// words alone are compared. guarded reads web pages; it must reach only what the public
+// may name.
+func NewLibrary(s shelves, ai embedder, guarded *http.Client, log *slog.Logger) *Library {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Library{store: s, ai: ai, log: log, wake: make(chan struct{}, 1)}
+	return &Library{store: s, ai: ai, http: following(guarded), log: log, wake: make(chan struct{}, 1)}
 }
 
 // Start indexes documents until Close.
@@ -137,9 +142,18 @@ func (l *Library) settle(ctx context.Context, d store.Source, failed error) {
 	}
 }
 
-// index cuts a document into passages and keeps them, with vectors where a provider
-// makes some.
+// index reads a document, cuts it into passages and keeps them, with vectors where a
+// provider makes some. A page that says what it said before is left as it is.
 func (l *Library) index(ctx context.Context, d store.Source) error {
+	if d.Kind == "page" {
+		changed, err := l.read(ctx, &d)
+		if err != nil {
+			return err
+		}
+		if !changed && d.Passages > 0 {
+			return l.store.KeepSource(ctx, d)
+		}
+	}
 	parts, err := chunks(d.Kind, d.Body)
 	if err != nil {
 		return err
@@ -160,6 +174,21 @@ func (l *Library) index(ctx context.Context, d store.Source) error {
 		l.log.InfoContext(ctx, "Document indexed", slog.Int64("document", d.ID), slog.Int("passages", len(all)))
 	}
 	return err
+}
+
+// read has a page say what its website does now.
+func (l *Library) read(ctx context.Context, d *store.Source) (changed bool, err error) {
+	text, err := l.fetch(ctx, d.Address)
+	if err != nil {
+		return false, err
+	}
+	languages, err := l.store.Languages(ctx)
+	if err != nil {
+		return false, err
+	}
+	changed = text != d.Body
+	d.Body, d.Language = text, languageAmong(languages, text)
+	return changed, nil
 }
 
 // addVectors gives passages vectors if a provider can; without, their words are found.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"hash/fnv"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -91,9 +92,9 @@ func corpus(t *testing.T) (all []document, unanswerable []string) {
 }
 
 // indexed puts the corpus into a library, and waits until it can be asked.
-func indexed(t *testing.T, s *store.Store, account int64, all []document, ai trigramsOrNone) *conversation.Library {
+func indexed(t *testing.T, s *store.Store, account int64, all []document, ai embedder) *conversation.Library {
 	t.Helper()
-	l := conversation.NewLibrary(s, ai, nil)
+	l := conversation.NewLibrary(s, ai, http.DefaultClient, nil)
 	for _, d := range all {
 		_, err := s.AddSource(t.Context(), store.Source{AccountID: &account, Kind: "markdown", Title: d.title, Body: d.body, Language: conversation.LanguageOf(d.title + "\n" + d.body)})
 		must(t, err)
@@ -104,8 +105,8 @@ func indexed(t *testing.T, s *store.Store, account int64, all []document, ai tri
 	return l
 }
 
-// trigramsOrNone is an embedder, or nil.
-type trigramsOrNone interface {
+// embedder makes vectors of texts; nil: nobody does.
+type embedder interface {
 	Embed(ctx context.Context, q providers.Passages) (providers.Answer, error)
 }
 
@@ -133,7 +134,7 @@ func TestRetrieval(t *testing.T) {
 	s, account := shelf(t)
 	for _, way := range []struct {
 		name   string
-		ai     trigramsOrNone
+		ai     embedder
 		recall float64 // at least
 		silent int     // of the unanswerable, at least
 	}{{"full text alone", nil, 0.85, 15}, {"with vectors of a stand-in", trigrams{}, 0.86, 15}} {
@@ -195,7 +196,7 @@ func TestAccountsNeverSeeEachOthersPassages(t *testing.T) {
 		_, err := s.AddSource(t.Context(), store.Source{AccountID: owner, Kind: "text", Title: "Doors", Body: body, Language: "english"})
 		must(t, err)
 	}
-	l := conversation.NewLibrary(s, trigrams{}, nil)
+	l := conversation.NewLibrary(s, trigrams{}, http.DefaultClient, nil)
 	l.Start(t.Context())
 	t.Cleanup(func() { must(t, l.Close(context.Background())) })
 	ready(t, s, 0, 3)
@@ -213,7 +214,7 @@ func TestChangedDocumentAnswersAllTheTime(t *testing.T) {
 	s, account := shelf(t)
 	d, err := s.AddSource(t.Context(), store.Source{AccountID: &account, Kind: "text", Title: "Hours", Body: "We open at nine.", Language: "english"})
 	must(t, err)
-	l := conversation.NewLibrary(s, nil, nil)
+	l := conversation.NewLibrary(s, nil, http.DefaultClient, nil)
 	l.Start(t.Context())
 	ready(t, s, account, 1)
 	must(t, l.Close(context.Background())) // nobody indexes now
@@ -234,7 +235,7 @@ func TestChangedDocumentAnswersAllTheTime(t *testing.T) {
 		t.Error("two processes index one document")
 	}
 	must(t, s.Skew(t.Context(), 11*time.Minute))
-	next := conversation.NewLibrary(s, nil, nil)
+	next := conversation.NewLibrary(s, nil, http.DefaultClient, nil)
 	next.Start(t.Context())
 	t.Cleanup(func() { must(t, next.Close(context.Background())) })
 	ready(t, s, account, 1)
@@ -253,7 +254,7 @@ func TestDocumentsAreCutAtTheirHeadings(t *testing.T) {
 	must(t, err)
 	_, err = s.AddSource(t.Context(), store.Source{AccountID: &account, Kind: "qa", Title: "Questions", Body: `[{"question": "Do you have highchairs?", "answer": "Yes, three."}]`, Language: "english"})
 	must(t, err)
-	l := conversation.NewLibrary(s, nil, nil)
+	l := conversation.NewLibrary(s, nil, http.DefaultClient, nil)
 	l.Start(t.Context())
 	t.Cleanup(func() { must(t, l.Close(context.Background())) })
 	ready(t, s, account, 2)

@@ -55,6 +55,23 @@ func (s *Store) ChangeSource(ctx context.Context, d Source) (Source, error) {
 		where id = @id returning `+sourceColumns, d.args())
 }
 
+// PutSource adds a document, or replaces the one with the same title of the same
+// account.
+func (s *Store) PutSource(ctx context.Context, d Source) (put Source, added bool, err error) {
+	old, err := column[int64](ctx, s.pool, `
+		select id from source where title = @title and account_id is not distinct from @account order by id desc limit 1`, d.args())
+	if err != nil {
+		return put, false, err
+	}
+	if len(old) == 0 {
+		put, err = s.AddSource(ctx, d)
+		return put, true, err
+	}
+	d.ID = old[0]
+	put, err = s.ChangeSource(ctx, d)
+	return put, false, err
+}
+
 func (d Source) args() pgx.NamedArgs {
 	return pgx.NamedArgs{
 		"id": d.ID, "account": d.AccountID, "kind": d.Kind, "title": clean(d.Title), "address": d.Address, "body": clean(d.Body), "language": d.Language,
@@ -95,12 +112,14 @@ func (s *Store) HasSources(ctx context.Context, account int64) (bool, error) {
 // indexTime is how long one process may take for a document before others take it up.
 const indexTime = 10 * time.Minute
 
-// ClaimSource is the document that waits longest to be indexed, for the caller alone,
-// or ErrNotFound.
+// ClaimSource is the document that waits longest to be indexed, or the page to be read
+// again, for the caller alone, or ErrNotFound.
 func (s *Store) ClaimSource(ctx context.Context) (Source, error) {
 	return one[Source](ctx, s.pool, `
 		update source set state = 'indexing', done = 0, attempts = attempts + 1, due_at = clock() + @time::interval
-		where id = (select id from source where state in ('waiting', 'indexing') and due_at <= clock() order by due_at limit 1 for update skip locked)
+		where id = (
+		  select id from source where (state in ('waiting', 'indexing') or kind = 'page') and due_at <= clock()
+		  order by due_at limit 1 for update skip locked)
 		returning `+sourceColumns, pgx.NamedArgs{"time": indexTime})
 }
 
@@ -125,13 +144,26 @@ func (s *Store) NoteIndexed(ctx context.Context, source int64, done int) error {
 	return err
 }
 
+// pageEvery is how often web pages are read again.
+const pageEvery = 24 * time.Hour
+
+// KeepSource notes that a page says what it said before.
+func (s *Store) KeepSource(ctx context.Context, d Source) error {
+	_, err := s.pool.Exec(ctx, `
+		update source set state = 'ready', failure = '', done = passages, attempts = 0, due_at = clock() + @every::interval
+		where id = @id and updated_at = @version and state = 'indexing'`, pgx.NamedArgs{"id": d.ID, "version": d.UpdatedAt, "every": pageEvery})
+	return err
+}
+
 // KeepPassages replaces the passages of a document by those made of the version that
-// was claimed. False: it has changed meanwhile, and waits again.
+// was claimed, and the text of a page. False: it has changed meanwhile, and waits again.
 func (s *Store) KeepPassages(ctx context.Context, d Source, all []Passage) (kept bool, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		done, err := tx.Exec(ctx, `
-			update source set state = 'ready', failure = '', passages = @n, done = @n where id = @id and updated_at = @version and state = 'indexing'`,
-			pgx.NamedArgs{"id": d.ID, "version": d.UpdatedAt, "n": len(all)})
+			update source set state = 'ready', failure = '', passages = @n, done = @n, attempts = 0, due_at = clock() + @every::interval,
+			  body = @body, language = @language
+			where id = @id and updated_at = @version and state = 'indexing'`,
+			pgx.NamedArgs{"id": d.ID, "version": d.UpdatedAt, "n": len(all), "every": pageEvery, "body": clean(d.Body), "language": d.Language})
 		if kept = err == nil && done.RowsAffected() == 1; !kept {
 			return err
 		}
@@ -157,13 +189,13 @@ func (s *Store) KeepPassages(ctx context.Context, d Source, all []Passage) (kept
 const mostIndexing = 5
 
 // PutOffSource notes why a document could not be indexed; it is tried again later, a
-// few times.
+// few times, and a page every day. What it said before still answers.
 func (s *Store) PutOffSource(ctx context.Context, d Source, why string) error {
 	_, err := s.pool.Exec(ctx, `
 		update source set state = case when attempts >= @most then 'failed' else 'waiting' end, failure = @why,
-		  due_at = clock() + attempts * attempts * interval '10 seconds'
+		  due_at = clock() + case when attempts >= @most then @every::interval else attempts * attempts * interval '10 seconds' end
 		where id = @id and updated_at = @version and state = 'indexing'`,
-		pgx.NamedArgs{"id": d.ID, "version": d.UpdatedAt, "why": clean(why), "most": mostIndexing})
+		pgx.NamedArgs{"id": d.ID, "version": d.UpdatedAt, "why": clean(why), "most": mostIndexing, "every": pageEvery})
 	return err
 }
 

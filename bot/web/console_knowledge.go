@@ -1,9 +1,11 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"frontdesk/store"
 )
@@ -87,15 +89,47 @@ func (s *Server) showKnowledge(w http.ResponseWriter, r *http.Request, status in
 }
 
 func (s *Server) knowledgeAdd(w http.ResponseWriter, r *http.Request) error {
-	d := Document{Kind: r.FormValue("kind"), Title: r.FormValue("title"), Text: r.FormValue("text")}
-	if id, err := strconv.ParseInt(r.FormValue("account"), 10, 64); err == nil {
-		d.AccountID = &id
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(fileTime))
+	d, err := typedDocument(r)
+	if err == nil {
+		_, err = s.addDocument(r.Context(), &newDocument{Body: d})
 	}
-	if _, err := s.addDocument(r.Context(), &newDocument{Body: d}); err != nil {
+	if err != nil {
 		p := s.problemOf(r.Context(), err)
 		return s.showKnowledge(w, r, p.Status, d, r.FormValue("account"), p.Detail)
 	}
 	return seeOther(w, r, "/knowledge")
+}
+
+// typedDocument is what somebody typed or chose: a text, the address of a page, or a
+// file.
+func typedDocument(r *http.Request) (Document, error) {
+	d := Document{Kind: r.FormValue("kind"), Title: r.FormValue("title"), Text: r.FormValue("text"), Address: strings.TrimSpace(r.FormValue("address"))}
+	if id, err := strconv.ParseInt(r.FormValue("account"), 10, 64); err == nil {
+		d.AccountID = &id
+	}
+	file, header, err := r.FormFile("file")
+	chosen := err == nil
+	if chosen {
+		defer file.Close()
+	}
+	given := 0
+	for _, is := range []bool{d.Text != "", d.Address != "", chosen} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		return d, problem(http.StatusUnprocessableEntity, "too_much", "Give a text, an address or a file, one of them at a time")
+	case d.Address != "":
+		d.Kind = "page"
+	case chosen:
+		read, err := readDocument(r.Context(), header.Filename, file)
+		d.Kind, d.Title, d.Text = read.Kind, cmp.Or(d.Title, read.Title), read.Body
+		return d, err
+	}
+	return d, nil
 }
 
 func (s *Server) knowledgeRemove(w http.ResponseWriter, r *http.Request) error {

@@ -1,10 +1,10 @@
 package web
 
 import (
+	"cmp"
 	"context"
+	"io"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"frontdesk/conversation"
@@ -15,9 +15,11 @@ import (
 type Document struct {
 	ID        int64     `json:"id,omitempty" readOnly:"true"`
 	AccountID *int64    `json:"account_id,omitempty" doc:"Missing: for all accounts"`
-	Kind      string    `json:"kind,omitempty" enum:"text,markdown,qa" default:"markdown" doc:"qa: the text is a JSON list of question and answer"`
-	Title     string    `json:"title" minLength:"1" maxLength:"200"`
+	Kind      string    `json:"kind,omitempty" enum:"text,markdown,qa,page" doc:"qa: the text is a JSON list of question and answer; page: the text comes from the address. Missing: by what else is given"`
+	Title     string    `json:"title,omitempty" maxLength:"200" doc:"Missing: the name of the file, or the address"`
 	Text      string    `json:"text,omitempty" maxLength:"200000" doc:"Not in lists"`
+	Address   string    `json:"address,omitempty" maxLength:"2000" doc:"Of a web page, which is read soon and again every day"`
+	FileID    int64     `json:"file_id,omitempty" writeOnly:"true" doc:"A file that was uploaded: Markdown, text, HTML, PDF or question-answer pairs; its text becomes the document's"`
 	Language  string    `json:"language,omitempty" doc:"Name of a text search configuration of Postgres, such as english; missing: it is found out"`
 	State     string    `json:"state,omitempty" readOnly:"true" enum:"waiting,indexing,ready,failed"`
 	Failure   string    `json:"failure,omitempty" readOnly:"true"`
@@ -29,34 +31,57 @@ type Document struct {
 
 func documentOf(d store.Source) Document {
 	return Document{
-		ID: d.ID, AccountID: d.AccountID, Kind: d.Kind, Title: d.Title, Text: d.Body, Language: d.Language, State: d.State, Failure: d.Failure,
+		ID: d.ID, AccountID: d.AccountID, Kind: d.Kind, Title: d.Title, Text: d.Body, Address: d.Address, Language: d.Language, State: d.State, Failure: d.Failure,
 		Passages: d.Passages, Done: d.Done, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 	}
 }
 
 // stored is the document as the store takes it, or what is wrong with it.
 func (s *Server) stored(ctx context.Context, id int64, d Document) (store.Source, error) {
-	out := store.Source{ID: id, AccountID: d.AccountID, Kind: d.Kind, Title: strings.TrimSpace(d.Title), Body: d.Text, Language: d.Language}
-	if out.Kind == "" {
-		out.Kind = "markdown"
-	}
-	if err := conversation.CheckDocument(out.Kind, out.Body); err != nil {
-		return out, problem(http.StatusUnprocessableEntity, "bad_document", err.Error())
+	out := store.Source{AccountID: d.AccountID, Kind: d.Kind, Title: d.Title, Address: d.Address, Body: d.Text, Language: d.Language}
+	if d.FileID != 0 {
+		read, err := s.documentFile(ctx, d.FileID)
+		if err != nil {
+			return out, err
+		}
+		out.Title, out.Kind, out.Body = cmp.Or(d.Title, read.Title), cmp.Or(d.Kind, read.Kind), read.Body
 	}
 	languages, err := s.store.Languages(ctx)
 	if err != nil {
 		return out, err
 	}
-	if out.Language == "" {
-		out.Language = conversation.LanguageOf(out.Title + "\n" + out.Body)
-		if !slices.Contains(languages, out.Language) {
-			out.Language = "simple"
-		}
+	out, err = conversation.Prepare(out, languages)
+	out.ID = id
+	return out, err
+}
+
+// documentFile reads a file that was uploaded.
+func (s *Server) documentFile(ctx context.Context, id int64) (store.Source, error) {
+	f, err := s.store.File(ctx, id)
+	switch {
+	case err != nil:
+		return store.Source{}, err
+	case s.o.Files == nil:
+		return store.Source{}, errNoFiles
 	}
-	if !slices.Contains(languages, out.Language) {
-		return out, problem(http.StatusUnprocessableEntity, "bad_language", "Postgres knows the languages "+strings.Join(languages, ", "))
+	from, err := s.o.Files.Open(ctx, f.Name)
+	if err != nil {
+		return store.Source{}, err
 	}
-	return out, nil
+	defer from.Close()
+	return readDocument(ctx, f.Label, from)
+}
+
+// readDocument reads a file that becomes a document.
+func readDocument(ctx context.Context, name string, from io.Reader) (store.Source, error) {
+	content, err := io.ReadAll(io.LimitReader(from, conversation.MostFile+1))
+	switch {
+	case err != nil:
+		return store.Source{}, problem(http.StatusBadRequest, "broken_off", "The file broke off on its way; send it again")
+	case len(content) > conversation.MostFile:
+		return store.Source{}, problem(http.StatusRequestEntityTooLarge, "file_too_large", "A file of which a document is made may have at most 20 MiB")
+	}
+	return conversation.DocumentOf(ctx, name, content)
 }
 
 type documentsRequest struct {

@@ -1,7 +1,9 @@
 package web_test
 
 import (
+	"bytes"
 	"fmt"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strings"
@@ -41,4 +43,39 @@ func TestDocumentsAreAddedChangedAndRemoved(t *testing.T) {
 	if a := h.admin(http.MethodDelete, fmt.Sprint("/api/v1/knowledge/", d.ID), ""); a.status != http.StatusNoContent {
 		t.Errorf("removing answered %d", a.status)
 	}
+}
+
+func TestDocumentsAreMadeOfFilesAndPages(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	f := fileIn(t, h.upload("# Hours\n\nFrom nine to five.", "application/octet-stream", "?name=Hours.md"))
+	d := decoded[web.Document](t, h.admin(http.MethodPost, "/api/v1/knowledge", fmt.Sprintf(`{"file_id":%d}`, f.ID)), http.StatusCreated)
+	if d.Title != "Hours" || d.Kind != "markdown" || !strings.Contains(d.Text, "From nine") {
+		t.Errorf("of a file came %+v", d)
+	}
+	d = decoded[web.Document](t, h.admin(http.MethodPost, "/api/v1/knowledge", `{"address":"https://example.com/prices"}`), http.StatusCreated)
+	if d.Title != "example.com/prices" || d.Kind != "page" || d.Text != "" || d.State != "waiting" {
+		t.Errorf("of an address came %+v", d)
+	}
+	f = fileIn(t, h.upload(picture, "application/octet-stream", "?name=plan.png"))
+	if p := h.admin(http.MethodPost, "/api/v1/knowledge", fmt.Sprintf(`{"file_id":%d}`, f.ID)).problem(t); !strings.Contains(p.Detail, "plan.png: image/png is not read") {
+		t.Errorf("of a picture came %+v", p)
+	}
+	c := h.signedIn()
+	for file, want := range map[string]int{"Dishes.txt": http.StatusSeeOther, "dishes.exe": http.StatusUnprocessableEntity} {
+		var form bytes.Buffer
+		w := multipart.NewWriter(&form)
+		must(t, w.WriteField("kind", "markdown"))
+		part, err := w.CreateFormFile("file", file)
+		must(t, err)
+		fmt.Fprint(part, map[int]string{http.StatusSeeOther: strings.Repeat("soup\n", 20_000), http.StatusUnprocessableEntity: "MZ\x00\x01"}[want])
+		must(t, w.Close())
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.server.URL+"/knowledge", &form)
+		must(t, err)
+		q.Header.Set("Content-Type", w.FormDataContentType())
+		if a := h.do(c, q); a.status != want {
+			t.Errorf("%s answered %d: %s", file, a.status, a.body)
+		}
+	}
+	contains(t, h.page(c, "/knowledge", http.StatusOK), "Dishes", "example.com/prices")
 }

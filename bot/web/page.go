@@ -32,11 +32,19 @@ func (s *Server) chrome(r *http.Request, title string) chrome {
 	return chrome{Title: title, Path: r.URL.Path, Role: s.role(r), Sandbox: s.sandbox != nil, Version: s.o.Version}
 }
 
+// mostForm is how many bytes a form may have.
+const mostForm = 1 << 20
+
 // page turns a handler's error into a page for people.
 func (s *Server) page(h func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return s.pageWith(mostForm, h)
+}
+
+// pageWith is a page whose form may have that many bytes.
+func (s *Server) pageWith(most int64, h func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+		r.Body = http.MaxBytesReader(w, r.Body, most)
 		if err := h(w, r); err != nil {
 			p := s.problemOf(r.Context(), err)
 			s.showProblem(w, r, p)

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 
+	"frontdesk/conversation"
 	"frontdesk/store"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -156,7 +157,7 @@ func (s *Server) pages() http.Handler {
 	page(store.RoleViewer, "GET /files/{id}", s.serveFile)
 	page(store.RoleViewer, "GET /knowledge", s.knowledgePage)
 	page(store.RoleViewer, "GET /knowledge/live", s.knowledgeLive)
-	page(store.RoleAdmin, "POST /knowledge", s.knowledgeAdd)
+	mux.Handle("POST /knowledge", s.signedIn(store.RoleAdmin, s.pageWith(conversation.MostFile+mostForm, s.knowledgeAdd)))
 	page(store.RoleAdmin, "POST /knowledge/{id}/remove", s.knowledgeRemove)
 	page(store.RoleViewer, "GET /providers", s.providersPage)
 	page(store.RoleViewer, "GET /providers/live", s.providersLive)

@@ -27,6 +27,7 @@ type commands struct {
 	Pair      pairCommand      `cmd:"" help:"Link a phone by a QR code in this terminal."`
 	Accounts  accountsCommand  `cmd:"" help:"List, log out or remove WhatsApp accounts."`
 	Providers providersCommand `cmd:"" help:"List, add, test, change or remove AI providers."`
+	Knowledge knowledgeCommand `cmd:"" help:"Add, list or remove what the bot may answer from."`
 	Tokens    tokensCommand    `cmd:"" help:"Create API tokens."`
 	Keys      keysCommand      `cmd:"" help:"Create the secret key that seals what is stored."`
 	Doctor    doctorCommand    `cmd:"" help:"Check database, WhatsApp, providers, clock and disk, and say what to do."`

@@ -116,3 +116,27 @@ func TestHelpersOfACommandLineWork(t *testing.T) {
 		}
 	}
 }
+
+func TestKnowledgeOfAFolderIsAddedAndReplaced(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.start()
+	folder := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(folder, "prices"), 0o700))
+	must(t, os.WriteFile(filepath.Join(folder, "hours.md"), []byte("# Hours\n\nFrom nine."), 0o600))
+	must(t, os.WriteFile(filepath.Join(folder, "prices", "cuts.txt"), []byte("A cut costs 30."), 0o600))
+	must(t, os.WriteFile(filepath.Join(folder, "logo.png"), []byte("\x89PNG\r\n\x1a\n"), 0o600))
+	for _, word := range []string{"Added", "Replaced"} {
+		if said := r.command("knowledge", "add", folder); strings.Count(said, word) != 2 {
+			t.Errorf("%s: %s", word, said)
+		}
+	}
+	eventually(t, time.Minute, "the documents to be indexed", func() bool { return strings.Count(r.command("knowledge", "list"), "ready") == 2 })
+	c := exec.CommandContext(deadline(t, time.Minute), binary, "knowledge", "add", filepath.Join(folder, "logo.png"), filepath.Join(folder, "missing.md"))
+	c.Env = r.env
+	said, err := c.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitSettings || !strings.Contains(string(said), "missing.md") {
+		t.Errorf("%v: %s", err, said)
+	}
+}

@@ -1,0 +1,141 @@
+package conversation_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"frontdesk/conversation"
+	"frontdesk/providers"
+	"frontdesk/store"
+)
+
+const website = `<!doctype html><html><head><title>Prices</title><script>var secret = 1</script></head><body>
+<nav><a href="/">Home</a></nav><main><h1>Prices</h1><p>A haircut costs <b>30 €</b>, see <a href="/book">how to book</a>.</p>
+<table><tr><th>Colour</th><th>Price</th></tr><tr><td>Red</td><td>50 €</td></tr></table></main><footer>Imprint</footer></body></html>`
+
+func TestFilesBecomeDocuments(t *testing.T) {
+	t.Parallel()
+	pdf, err := os.ReadFile("testdata/hours.pdf")
+	must(t, err)
+	for _, c := range []struct{ name, content, kind, title, holds, lacks string }{
+		{"Opening hours.md", "# Hours\n\nFrom nine.", "markdown", "Opening hours", "# Hours", ""},
+		{"notes.TXT", "\ufeffFrom nine.", "text", "notes", "From nine.", "\ufeff"},
+		{"pairs.json", `[{"question": "When?", "answer": "At nine."}]`, "qa", "pairs", "At nine.", ""},
+		{"prices.html", website, "markdown", "prices", "| Red", "secret"},
+		{"prices.htm", website, "markdown", "prices", "# Prices", "Imprint"},
+		{"hours.pdf", string(pdf), "markdown", "hours", "Saturday from ten to two", ""},
+		{"a name without ending", "Just words.", "markdown", "a name without ending", "Just words.", ""},
+	} {
+		d, err := conversation.DocumentOf(t.Context(), c.name, []byte(c.content))
+		if err != nil || d.Kind != c.kind || d.Title != c.title || !strings.Contains(d.Body, c.holds) || (c.lacks != "" && strings.Contains(d.Body, c.lacks)) {
+			t.Errorf("%s: %v, %+v", c.name, err, d)
+		}
+	}
+}
+
+func TestFilesThatCannotBeReadSayWhy(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ content, says string }{
+		"logo.png":    {"\x89PNG\r\n\x1a\n", "image/png is not read"},
+		"latin.txt":   {"caf\xe9", "not in UTF-8"},
+		"broken.pdf":  {"%PDF-1.7\nnothing", "broken.pdf: "},
+		"scripts.htm": {"<html><body><script>document.write('x')</script></body></html>", "holds no text"},
+	} {
+		_, err := conversation.DocumentOf(t.Context(), name, []byte(c.content))
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	languages := []string{"english", "simple"}
+	for _, d := range []store.Source{
+		{Title: "", Body: "text"},
+		{Title: "x"},
+		{Title: "x", Body: strings.Repeat("y", 200_001)},
+		{Title: "x", Kind: "qa", Body: "text"},
+		{Title: "x", Body: "text", Language: "klingon"},
+		{Address: "ftp://example.com"},
+		{Address: "https://user:word@example.com"},
+		{Address: "https://example.com", Kind: "page", Body: "text"},
+	} {
+		if _, err := conversation.Prepare(d, languages); err == nil {
+			t.Errorf("%.60v was taken", fmt.Sprint(d))
+		}
+	}
+}
+
+func TestPageIsReadIndexedAndReadAgain(t *testing.T) {
+	t.Parallel()
+	s, account := shelf(t)
+	var text atomic.Value
+	text.Store(website)
+	var asked atomic.Int64
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/old":
+			http.Redirect(w, r, "/prices", http.StatusMovedPermanently)
+		case "/prices":
+			asked.Add(1)
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			fmt.Fprint(w, text.Load())
+		case "/inside": // another address of the machine, which nobody allowed
+			http.Redirect(w, r, strings.Replace("http://"+r.Host, "127.0.0.1", "127.0.0.2", 1)+"/prices", http.StatusFound)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(site.Close)
+	guarded := providers.Guarded([]netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")})
+	l := conversation.NewLibrary(s, nil, guarded, nil)
+	l.Start(t.Context())
+	t.Cleanup(func() { must(t, l.Close(context.Background())) })
+	added := map[string]store.Source{}
+	for _, path := range []string{"/old", "/missing", "/inside"} {
+		d, err := conversation.Prepare(store.Source{AccountID: &account, Address: site.URL + path}, []string{"simple"})
+		must(t, err)
+		added[path], err = s.AddSource(t.Context(), d)
+		must(t, err)
+	}
+	l.Wake()
+	state := func(path string) store.Source {
+		d, err := s.Source(t.Context(), added[path].ID)
+		must(t, err)
+		return d
+	}
+	eventually(t, func() bool {
+		return state("/old").State == "ready" && state("/missing").Failure != "" && state("/inside").Failure != ""
+	})
+	if d := state("/old"); !strings.Contains(d.Body, "[how to book]("+site.URL+"/book)") || strings.Contains(d.Body, "Home") {
+		t.Errorf("the page is kept as %q", d.Body)
+	}
+	if why := state("/missing").Failure; !strings.Contains(why, "404") {
+		t.Errorf("the missing page: %s", why)
+	}
+	if why := state("/inside").Failure; !strings.Contains(why, "not one that may be reached") {
+		t.Errorf("the page inside: %s", why)
+	}
+	text.Store(strings.ReplaceAll(website, "30", "35"))
+	before := asked.Load()
+	must(t, s.Skew(t.Context(), 25*time.Hour))
+	l.Wake()
+	eventually(t, func() bool { return strings.Contains(state("/old").Body, "35") })
+	must(t, s.Skew(t.Context(), 50*time.Hour))
+	version := state("/old").Passages
+	l.Wake()
+	eventually(t, func() bool { return asked.Load() == before+2 && state("/old").State == "ready" })
+	if d := state("/old"); d.Passages != version || d.Failure != "" {
+		t.Errorf("a page that stayed the same: %+v", d)
+	}
+	found, err := s.FindWords(t.Context(), store.Query{Account: account, Text: "haircut", Plain: "haircut", Limit: 5})
+	must(t, err)
+	if len(found) != 1 || !strings.Contains(found[0].Body, "35") {
+		t.Errorf("found %+v", found)
+	}
+}
