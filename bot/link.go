@@ -210,7 +210,7 @@ func (l *link) turn(event any) {
 		l.connected()
 	case *waEvents.Disconnected:
 		l.disconnected()
-	case *waEvents.PushNameSetting:
+	case *waEvents.PushNameSetting, *waEvents.AppStateSyncComplete:
 		poke(l.i.wake) // there is a name to be present with
 	case *waEvents.KeepAliveTimeout:
 		l.silent.Store(true)
@@ -220,6 +220,8 @@ func (l *link) turn(event any) {
 		}
 	case *waEvents.NotifyAccountReachoutTimelock:
 		l.timelock(e)
+	case *waEvents.ChatPresence:
+		l.typed(e)
 	case *waEvents.CallOffer:
 		l.called(e)
 	case *waEvents.MediaRetry:

@@ -64,6 +64,7 @@ type records interface {
 	ResolveContact(ctx context.Context, phone, lid, name string) (int64, error)
 	Receive(ctx context.Context, in store.Inbound) (store.Received, error)
 	ReceiveOwn(ctx context.Context, in store.Inbound) error
+	Extend(ctx context.Context, account int64, chat string) (id int64, wait time.Duration, err error)
 
 	PendingSends(ctx context.Context, accounts []int64, limit int) ([]store.Pending, error)
 	Claim(ctx context.Context, conversation int64, p store.Process) (store.Claimed, error)
@@ -150,6 +151,7 @@ type Manager struct {
 	version   *version
 	counts    counts
 	receipts  chan receipt // to be written
+	typers    chan typer   // whose answers wait a little longer
 	topics    topics
 	ledger    *ledger
 	note      func(topic string, id int64)
@@ -176,8 +178,8 @@ type Manager struct {
 func New(o Options) *Manager {
 	m := &Manager{
 		store: o.Store, process: o.Process, log: o.Log, http: o.HTTP, received: o.Received, debounce: o.Debounce, consent: o.Consent,
-		receipts: make(chan receipt, mostReceipts),
-		bell:     o.Bell, note: o.Note, lease: o.Lease, files: o.Files, spool: o.Spool, mediaMost: cmp.Or(o.MediaBytes, usualMediaMost),
+		receipts: make(chan receipt, mostReceipts), typers: make(chan typer, mostTyping),
+		bell: o.Bell, note: o.Note, lease: o.Lease, files: o.Files, spool: o.Spool, mediaMost: cmp.Or(o.MediaBytes, usualMediaMost),
 		kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
 	}
 	if m.log == nil {
@@ -230,6 +232,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	writing, stopWriting := context.WithCancel(lasting) // after the last instance
 	m.stopWriting = stopWriting
 	m.writing.Go(func() { m.keepReceipts(writing) })
+	m.running.Go(func() { m.awaitTypers(working) })
 	m.running.Go(func() { m.sweep(working) })
 	m.running.Go(func() { m.ledger.run(working) })
 	m.running.Go(func() { m.store.Listen(working, m.heard) })

@@ -2,11 +2,13 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"frontdesk/store"
 
 	"go.mau.fi/whatsmeow/types"
+	waEvents "go.mau.fi/whatsmeow/types/events"
 )
 
 // showPresence makes the account's setting true: it is shown as available while that
@@ -28,4 +30,50 @@ func (l *link) showPresence(ctx context.Context, a store.Account) {
 		return
 	}
 	l.present.Store(a.Presence)
+}
+
+// mostTyping is how many signs that customers type may wait; others are forgotten, as
+// they are a courtesy.
+const mostTyping = 256
+
+// typer is a customer who types.
+type typer struct {
+	account int64
+	chat    string
+}
+
+// typed hears that a customer types. WhatsApp tells accounts that are shown as
+// available only.
+func (l *link) typed(e *waEvents.ChatPresence) {
+	if e.State != types.ChatPresenceComposing || e.IsGroup || e.IsFromMe {
+		return
+	}
+	select {
+	case l.i.m.typers <- typer{l.i.id, e.Chat.ToNonAD().String()}:
+	default:
+	}
+}
+
+// awaitTypers puts the answers off of customers who go on typing.
+func (m *Manager) awaitTypers(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case who := <-m.typers:
+			m.awaitTyper(ctx, who)
+		}
+	}
+}
+
+func (m *Manager) awaitTyper(ctx context.Context, who typer) {
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	conversation, wait, err := m.store.Extend(ctx, who.account, who.chat)
+	switch {
+	case err == nil:
+		m.received(who.account, conversation, wait)
+	case !errors.Is(err, store.ErrNotFound):
+		m.log.DebugContext(ctx, "Answer to a customer who types not put off", slog.Int64("account", who.account), slog.Any("error", err))
+	}
 }

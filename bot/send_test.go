@@ -3,6 +3,7 @@ package bot_test
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -289,4 +290,35 @@ func TestPresenceIsShownOnlyWhileTheAccountWantsIt(t *testing.T) {
 	eventually(t, "presence on the next connection", func() bool { return w.wa.Stats()["presence.available"] == 2 })
 	show(false)
 	eventually(t, "no presence any more", func() bool { return w.wa.Stats()["presence.unavailable"] == 1 })
+}
+
+func TestCustomerWhoTypesIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var mu sync.Mutex
+	var waits []time.Duration
+	w.manager("a", func(o *bot.Options) {
+		o.Received = func(_, _ int64, wait time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			waits = append(waits, wait)
+		}
+	})
+	account := w.pair(desk)
+	heard := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(waits)
+	}
+	ms := 10_000
+	_, err := w.store.ChangeAccount(t.Context(), account, store.AccountChange{Presence: new(true), DebounceMs: &ms})
+	must(t, err)
+	w.write(customer, desk, 1, 1) // the phone's name comes with it, and presence needs one
+	eventually(t, "presence", func() bool { return w.wa.Stats()["presence.available"] >= 1 })
+	must(t, w.wa.Customer(stranger).SetTyping(desk, true)) // nothing of theirs waits yet
+	w.write(stranger, desk, 1, 1)
+	eventually(t, "the message", func() bool { return heard() == 2 })
+	must(t, w.wa.Customer(stranger).SetTyping(desk, false))
+	must(t, w.wa.Customer(stranger).SetTyping(desk, true))
+	eventually(t, "the typing to be heard", func() bool { return heard() == 3 })
 }

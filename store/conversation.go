@@ -77,8 +77,12 @@ type Received struct {
 	Wait           time.Duration // until the turn is due
 }
 
-// WaitMax is the longest that a debounce may hold an answer back.
-const WaitMax = 10 * time.Second
+// Bounds of a debounce (conversation.md, "Turns").
+const (
+	WaitMax       = 10 * time.Second // that it holds an answer back at most
+	mostGathered  = 10               // messages, after which it waits no longer
+	typingExtends = 2 * time.Second
+)
 
 // whoWrites is the one person whom all that is known of the writer's addresses
 // fits, still until the statement ends: nobody merges them meanwhile. No row: they
@@ -111,7 +115,8 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 		    opted_out_at = case @consent when 'out' then clock() when 'in' then null else c.opted_out_at end,
 		    pending_since = case when c.last_seq > c.answered_seq then c.pending_since else clock() end,
 		    due_at = case when c.last_seq > c.answered_seq
-		                  then greatest(coalesce(c.retry_at, '-infinity'), least(clock() + @wait::interval, c.pending_since + @wait_max::interval))
+		                  then greatest(coalesce(c.retry_at, '-infinity'), case when c.last_seq - c.answered_seq >= @gathered - 1 then clock()
+		                    else least(clock() + @wait::interval, c.pending_since + @wait_max::interval) end)
 		                  else clock() + @wait::interval end
 		  returning id, last_seq, due_at),
 		m as (
@@ -133,6 +138,23 @@ func (s *Store) Receive(ctx context.Context, in Inbound) (Received, error) {
 // KindUnreadable is a message that could not be decrypted so far. It keeps the place
 // for the copy that its sender was asked for.
 const KindUnreadable = "unreadable"
+
+// Extend puts a turn off whose customer goes on typing: by the account's debounce and
+// a little more, within WaitMax. ErrNotFound: nothing waits in this chat.
+func (s *Store) Extend(ctx context.Context, account int64, chat string) (id int64, wait time.Duration, err error) {
+	r, err := one[struct {
+		ID    int64
+		DueIn time.Duration
+	}](ctx, s.pool, `
+		update conversation c
+		set due_at = greatest(c.due_at, least(clock() + a.debounce_ms * interval '1 millisecond' + @more::interval, c.pending_since + @wait_max::interval))
+		from account a
+		where c.account_id = @account and c.chat = @chat and c.last_seq > c.answered_seq and c.due_at > clock() and a.id = c.account_id
+		  and a.presence and a.debounce_ms > 0
+		returning c.id, c.due_at - clock() as due_in`,
+		pgx.NamedArgs{"account": account, "chat": chat, "more": typingExtends, "wait_max": WaitMax})
+	return r.ID, r.DueIn, err
+}
 
 // makeReadable puts a message into the place that was kept for it, and makes its
 // turn due. If that place was settled meanwhile, the message comes last. All that
@@ -178,7 +200,7 @@ func (s *Store) makeReadable(ctx context.Context, in Inbound) (Received, error) 
 
 func (in Inbound) args(s *Store) pgx.NamedArgs {
 	args := pgx.NamedArgs{
-		"account": in.AccountID, "phone": in.Phone, "lid": in.LID, "chat": in.Chat, "wait": in.Wait, "wait_max": WaitMax,
+		"account": in.AccountID, "phone": in.Phone, "lid": in.LID, "chat": in.Chat, "wait": in.Wait, "wait_max": WaitMax, "gathered": mostGathered,
 		"wa_id": clean(in.WaID), "kind": in.Kind, "body": clean(in.Body), "sent_at": in.SentAt, "quoted": clean(in.Quoted), "extra": extraOf(in.Extra),
 		"consent": string(in.Consent), "reset": strings.EqualFold(strings.TrimSpace(in.Body), Reset),
 	}

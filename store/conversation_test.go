@@ -348,3 +348,44 @@ func TestHandOffCancelsWhatTheBotHasNotBegunToSend(t *testing.T) {
 		t.Errorf("%d bubbles of the bot still wait: %v", n, err)
 	}
 }
+
+func TestAnswerWaitsForACustomerWhoTypesAndForTenMessagesAtMost(t *testing.T) {
+	d := newDesk(t)
+	quick := d.from(number, hidden, "1")
+	quick.Wait = 2500 * time.Millisecond
+	first := d.take(t, quick)
+	extend := func() (time.Duration, error) {
+		id, wait, err := d.Extend(t.Context(), d.account, quick.Chat)
+		if err == nil && id != first.ConversationID {
+			t.Errorf("conversation %d was extended", id)
+		}
+		return wait, err
+	}
+	if _, err := extend(); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an account that is not shown as present waits for typing: %v", err)
+	}
+	_, err := d.ChangeAccount(t.Context(), d.account, store.AccountChange{Presence: new(true)})
+	must(t, err)
+	if wait, err := extend(); err != nil || wait <= 2500*time.Millisecond || wait > 4500*time.Millisecond {
+		t.Errorf("the answer waits another %v, %v; want the debounce and two seconds", wait, err)
+	}
+	must(t, d.Skew(t.Context(), 4*time.Second))
+	if _, err := extend(); err != nil {
+		t.Errorf("after four seconds: %v", err)
+	}
+	must(t, d.Skew(t.Context(), 8*time.Second))
+	if wait, err := extend(); err != nil || wait > 2*time.Second {
+		t.Errorf("after eight seconds the answer waits another %v, %v; want ten seconds in all", wait, err)
+	}
+	must(t, d.Skew(t.Context(), 11*time.Second))
+	if _, err := extend(); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an answer that is due is put off: %v", err)
+	}
+	d.answer(t, first.ConversationID, 0, 1, false)
+	for n := 2; n <= 11; n++ {
+		quick.WaID = fmt.Sprint(n)
+		if got := d.take(t, quick); (got.Wait == 0) != (n == 11) {
+			t.Errorf("message %d waits %v", n-1, got.Wait)
+		}
+	}
+}
