@@ -11,6 +11,7 @@ import (
 const (
 	chunkTokens   = 450
 	overlapTokens = 60
+	tokenBytes    = 16 // more than the tokens of words have
 )
 
 // chunk is a part of a document with the headings it stands under.
@@ -130,7 +131,7 @@ func (s section) cut() []chunk {
 func (s section) pieces() []string {
 	var all []string
 	for _, p := range s.paragraphs {
-		for tokens(p) > chunkTokens {
+		for len(p) > chunkTokens*tokenBytes || tokens(p) > chunkTokens {
 			at := breakBefore(p, chunkTokens*3)
 			all, p = append(all, strings.TrimSpace(p[:at])), strings.TrimSpace(p[at:])
 		}

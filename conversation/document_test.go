@@ -3,6 +3,7 @@ package conversation_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -93,9 +94,6 @@ func TestPageIsReadIndexedAndReadAgain(t *testing.T) {
 	}))
 	t.Cleanup(site.Close)
 	guarded := providers.Guarded([]netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")})
-	l := conversation.NewLibrary(s, nil, guarded, nil)
-	l.Start(t.Context())
-	t.Cleanup(func() { must(t, l.Close(context.Background())) })
 	added := map[string]store.Source{}
 	for _, path := range []string{"/old", "/missing", "/inside"} {
 		d, err := conversation.Prepare(store.Source{AccountID: &account, Address: site.URL + path}, []string{"simple"})
@@ -103,13 +101,18 @@ func TestPageIsReadIndexedAndReadAgain(t *testing.T) {
 		added[path], err = s.AddSource(t.Context(), d)
 		must(t, err)
 	}
-	l.Wake()
+	work := func(done func() bool) { // nobody works while the clock is moved
+		l := conversation.NewLibrary(s, nil, guarded, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		l.Start(t.Context())
+		eventually(t, done)
+		must(t, l.Close(context.Background()))
+	}
 	state := func(path string) store.Source {
 		d, err := s.Source(t.Context(), added[path].ID)
 		must(t, err)
 		return d
 	}
-	eventually(t, func() bool {
+	work(func() bool {
 		return state("/old").State == "ready" && state("/missing").Failure != "" && state("/inside").Failure != ""
 	})
 	if d := state("/old"); !strings.Contains(d.Body, "[how to book]("+site.URL+"/book)") || strings.Contains(d.Body, "Home") {
@@ -124,12 +127,10 @@ func TestPageIsReadIndexedAndReadAgain(t *testing.T) {
 	text.Store(strings.ReplaceAll(website, "30", "35"))
 	before := asked.Load()
 	must(t, s.Skew(t.Context(), 25*time.Hour))
-	l.Wake()
-	eventually(t, func() bool { return strings.Contains(state("/old").Body, "35") })
+	work(func() bool { return strings.Contains(state("/old").Body, "35") })
 	must(t, s.Skew(t.Context(), 50*time.Hour))
 	version := state("/old").Passages
-	l.Wake()
-	eventually(t, func() bool { return asked.Load() == before+2 && state("/old").State == "ready" })
+	work(func() bool { return asked.Load() == before+2 && state("/old").State == "ready" })
 	if d := state("/old"); d.Passages != version || d.Failure != "" {
 		t.Errorf("a page that stayed the same: %+v", d)
 	}

@@ -136,9 +136,14 @@ func (d *desk) write(conversation int64, text string, wait time.Duration) {
 func (d *desk) store(conversation int64, text string, wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.add(conversation, "text", text, wait)
+}
+
+// add needs d.mu.
+func (d *desk) add(conversation int64, kind, text string, wait time.Duration) {
 	r := d.row(conversation)
 	r.LastSeq++
-	r.lines = append(r.lines, store.Line{Direction: "in", Origin: "customer", Seq: r.LastSeq, Kind: "text", Body: text, At: time.Now()})
+	r.lines = append(r.lines, store.Line{Direction: "in", Origin: "customer", Seq: r.LastSeq, Kind: kind, Body: text, At: time.Now()})
 	r.dueAt = time.Now().Add(wait)
 	if r.retryAt.After(r.dueAt) {
 		r.dueAt = r.retryAt
@@ -387,12 +392,10 @@ func (d *desk) Transcribe(_ context.Context, q providers.Speech) (providers.Answ
 
 // bring stores a message with a file that is here after wait, and wakes its turn.
 func (d *desk) bring(conversation int64, kind, mime string, data []byte, wait time.Duration) {
-	d.store(conversation, "", 0)
 	d.mu.Lock()
-	r := d.row(conversation)
-	r.lines[len(r.lines)-1].Kind = kind
+	d.add(conversation, kind, "", 0)
 	d.files = append(d.files, attachment{
-		store.Attachment{MessageID: int64(100 + len(d.files)), Seq: r.LastSeq, Kind: kind, Mime: mime, Bytes: int64(len(data)), Seconds: 3},
+		store.Attachment{MessageID: int64(100 + len(d.files)), Seq: d.row(conversation).LastSeq, Kind: kind, Mime: mime, Bytes: int64(len(data)), Seconds: 3},
 		time.Now(), time.Now().Add(wait), data,
 	})
 	d.mu.Unlock()

@@ -110,9 +110,6 @@ func recent(lines []store.Line, answered int64, budget int) []store.Line {
 	return lines[first:]
 }
 
-// tokens estimates generously: four bytes a token, and a tenth more.
-func tokens(text string) int { return len(text)*11/40 + 4 }
-
 func message(l store.Line, a attached) providers.Message {
 	m := providers.Message{Role: providers.RoleUser, Text: l.Body}
 	if l.Direction == "out" {
