@@ -57,7 +57,7 @@ type attached struct {
 func (t *turn) attend(ctx context.Context, now store.Turn) (attached, error) {
 	a := attached{words: map[int64]string{}, pictures: map[int64]providers.Image{}}
 	waits := func(l store.Line) bool { return l.Direction == "in" && l.Seq > now.AnsweredSeq && l.Kind != "text" }
-	if t.p.files == nil || !slices.ContainsFunc(now.Lines, waits) {
+	if t.p.files == nil || t.rehearsal || !slices.ContainsFunc(now.Lines, waits) {
 		return a, nil
 	}
 	found, err := t.arrived(ctx, now)

@@ -60,7 +60,7 @@ func serviceTool(d store.Tool) (tool, error) {
 		return tool{}, fmt.Errorf("the parameters are no JSON Schema: %w", err)
 	}
 	return tool{
-		Tool: providers.Tool{Name: d.Name, Description: d.Description, Parameters: d.Parameters}, check: check,
+		Tool: providers.Tool{Name: d.Name, Description: d.Description, Parameters: d.Parameters}, check: check, acts: d.Method != http.MethodGet,
 		run: func(ctx context.Context, t *turn, now store.Turn, c call) (string, error) {
 			said, err := t.callService(ctx, d, now, c)
 			if err != nil {

@@ -28,6 +28,7 @@ const (
 type tool struct {
 	providers.Tool
 
+	acts  bool // it changes something
 	check func(arguments string) error
 	run   func(ctx context.Context, t *turn, now store.Turn, c call) (string, error)
 }
@@ -59,7 +60,7 @@ func builtin(name, description, properties string, run func(*turn, context.Conte
 		panic(err) // a schema of our own
 	}
 	return tool{
-		Tool: providers.Tool{Name: name, Description: description, Parameters: schema}, check: check,
+		Tool: providers.Tool{Name: name, Description: description, Parameters: schema}, check: check, acts: name == "remember_fact",
 		run: func(ctx context.Context, t *turn, now store.Turn, c call) (string, error) { return run(t, ctx, now, c) },
 	}
 }
@@ -84,6 +85,26 @@ type work struct {
 	known    bool                // the account has documents
 	prompt   []providers.Message // as the last provider read it
 	withheld bool                // the answer told what it should not
+	spent    spent
+}
+
+// spent is what the rounds of an answer took from the providers.
+type spent struct {
+	prompt, completion int    // tokens
+	cost               *int64 // micros; nil: a price is unknown
+}
+
+func (s *spent) add(a providers.Answer) { s.plus(a.PromptTokens, a.CompletionTokens, a.Cost) }
+
+func (s *spent) plus(prompt, completion int, cost *int64) {
+	first := s.prompt+s.completion == 0
+	s.prompt, s.completion = s.prompt+prompt, s.completion+completion
+	switch {
+	case first || cost == nil:
+		s.cost = cost
+	case s.cost != nil:
+		s.cost = new(*s.cost + *cost)
+	}
 }
 
 // errToolsFailed hands over, as what the customer wants cannot be done.
@@ -166,6 +187,9 @@ func (t *turn) attempt(ctx context.Context, now store.Turn, tools []tool, c call
 		}
 		if err := tool.check(c.Arguments); err != nil {
 			return "", fmt.Errorf("the arguments are not as they should be: %w", err)
+		}
+		if t.rehearsal && tool.acts {
+			return "Done.", nil
 		}
 		ctx, cancel := context.WithTimeout(ctx, toolTime)
 		defer cancel()

@@ -43,6 +43,8 @@ type turn struct {
 	thinking     time.Duration // spent waiting for providers
 	again        time.Time     // take another turn then; zero: nothing is left
 	work         *work         // of the present draft
+	rehearsal    bool          // nothing is stored, sent or done
+	provider     int64         // that alone is asked; 0: any
 }
 
 // run takes a lane's turn and hands its place on, even if the turn hangs (L10).
@@ -198,9 +200,10 @@ func (t *turn) ask(ctx context.Context, now store.Turn, a attached, w *work, too
 			w.prompt = append(prompt(now, r, a, w), w.rounds...)
 			return w.prompt
 		},
-		Tools: tools, Conversation: t.conversation, Pool: now.ProviderPool,
+		Tools: tools, Conversation: t.conversation, Pool: now.ProviderPool, Provider: t.provider,
 	})
 	t.thinking += time.Since(began)
+	w.spent.add(reply)
 	return reply, err
 }
 

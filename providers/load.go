@@ -115,6 +115,16 @@ func (s *snapshot) inPool(pool string) []*candidate {
 	return rows
 }
 
+// alone is the row of one provider, or none.
+func (s *snapshot) alone(provider int64) []*candidate {
+	for _, c := range s.all() {
+		if c.ID == provider {
+			return []*candidate{c}
+		}
+	}
+	return nil
+}
+
 func (s *snapshot) all() []*candidate {
 	if s == nil {
 		return nil

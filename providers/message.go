@@ -70,6 +70,7 @@ type Request struct {
 	Schema       *Schema
 	Conversation int64  // keeps a chat with one provider among equals, and names it in logs
 	Pool         string // only providers of this pool; "": all
+	Provider     int64  // this one alone, as when somebody compares; 0: any
 	MaxTokens    int    // longest answer; 0: the provider's own limit
 }
 

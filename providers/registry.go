@@ -131,6 +131,9 @@ func (r *Registry) Chat(ctx context.Context, q Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, &Error{cause: err}
 	}
+	if q.Provider != 0 {
+		return r.ask(ctx, work, q.Conversation, r.snapshot.Load().alone(q.Provider))
+	}
 	return r.run(ctx, work, q.Conversation, q.Pool)
 }
 
@@ -151,6 +154,10 @@ func (r *Registry) run(ctx context.Context, work task, conversation int64, pool 
 	if len(rows) == 0 && pool != "" {
 		return Answer{}, &Error{cause: fmt.Errorf("%w of the pool %q", ErrNone, pool)}
 	}
+	return r.ask(ctx, work, conversation, rows)
+}
+
+func (r *Registry) ask(ctx context.Context, work task, conversation int64, rows []*candidate) (Answer, error) {
 	t := r.newTurn(ctx, work, conversation, rows)
 	if len(t.order) == 0 {
 		return Answer{}, &Error{cause: none(work, rows)}

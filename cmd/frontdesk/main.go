@@ -28,6 +28,7 @@ type commands struct {
 	Accounts  accountsCommand  `cmd:"" help:"List, log out or remove WhatsApp accounts."`
 	Providers providersCommand `cmd:"" help:"List, add, test, change or remove AI providers."`
 	Knowledge knowledgeCommand `cmd:"" help:"Add, list or remove what the bot may answer from."`
+	Evaluate  evaluateCommand  `cmd:"" help:"Try the built-in test conversations with your AI providers, and print a report."`
 	Tokens    tokensCommand    `cmd:"" help:"Create API tokens."`
 	Keys      keysCommand      `cmd:"" help:"Create the secret key that seals what is stored."`
 	Doctor    doctorCommand    `cmd:"" help:"Check database, WhatsApp, providers, clock and disk, and say what to do."`

@@ -109,6 +109,7 @@ func TestHelpersOfACommandLineWork(t *testing.T) {
 		"providers list":                       "demo",
 		"migrate":                              "",
 		"tokens create --name x --role viewer": "fd_",
+		"evaluate --kind complaint":            "HANDED OFF",
 		"--help":                               "Answers customers on WhatsApp",
 	} {
 		if said := r.command(strings.Fields(args)...); !strings.Contains(said, says) {
