@@ -76,10 +76,34 @@ func FuzzNoWordIsLost(f *testing.F) {
 		if len(bodies) > mostBubbles {
 			t.Fatalf("%d bubbles", len(bodies))
 		}
+		if most, sure := bubbleRoom(all); sure {
+			for _, body := range bodies {
+				if size(body) > most {
+					t.Fatalf("a bubble of %d characters, want %d at most", size(body), most)
+				}
+			}
+		}
 		if got, want := plainWords(strings.Join(bodies, "")), plainWords(whole.String()); got != want {
 			t.Fatalf("%q was sent for %q", got, want)
 		}
 	})
+}
+
+// bubbleRoom is how long a bubble may be: longer than usual only for what is never cut.
+// Not sure: the reply may need more than four bubbles of that length.
+func bubbleRoom(all []block) (most int, sure bool) {
+	most, length := mostLength, 0
+	for _, b := range all {
+		length += size(b.text) + 2
+		if b.whole {
+			most = max(most, size(b.text))
+			continue
+		}
+		for word := range strings.FieldsFuncSeq(b.text, func(r rune) bool { return unicode.IsSpace(r) && r != glue }) {
+			most = max(most, size(word))
+		}
+	}
+	return most, length <= mostLength*mostBubbles/3
 }
 
 // plainWords is text without spaces.

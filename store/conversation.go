@@ -336,10 +336,15 @@ type Turn struct {
 // Turn reads what a turn of the conversation needs, with its newest lines, in one
 // round trip.
 func (s *Store) Turn(ctx context.Context, conversation int64) (Turn, error) {
+	return s.turnUpTo(ctx, conversation, math.MaxInt64)
+}
+
+// turnUpTo reads a turn with its newest lines up to message hi.
+func (s *Store) turnUpTo(ctx context.Context, conversation, hi int64) (Turn, error) {
 	var t Turn
 	var lines []Line
 	b := &pgx.Batch{}
-	args := pgx.NamedArgs{"id": conversation, "unreadable": KindUnreadable, "unread": mostUnread, "limit": mostLines, "changes": changeKinds, "hi": int64(math.MaxInt64)}
+	args := pgx.NamedArgs{"id": conversation, "unreadable": KindUnreadable, "unread": mostUnread, "limit": mostLines, "changes": changeKinds, "hi": hi}
 	b.Queue(turn, args).Query(func(rows pgx.Rows) (err error) {
 		t, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Turn])
 		return err

@@ -17,6 +17,7 @@ import (
 
 	"frontdesk/bot"
 	"frontdesk/bot/web"
+	"frontdesk/conversation"
 	"frontdesk/providers"
 	"frontdesk/store"
 	"frontdesk/store/pglocal/pgtest"
@@ -59,7 +60,7 @@ func newHouse(t *testing.T) *house {
 	must(t, err)
 	doors, err := web.New(web.Options{
 		Files: files,
-		Store: g, AI: brain{}, Sandbox: phones{}, AccountsPerProcess: 100, Metrics: prometheus.NewRegistry(), Version: "test", Lease: time.Minute,
+		Store: g, AI: brain{}, Sandbox: phones{}, Stage: actor{}, AccountsPerProcess: 100, Metrics: prometheus.NewRegistry(), Version: "test", Lease: time.Minute,
 	})
 	must(t, err)
 	h := &house{t: t, store: s, server: httptest.NewServer(doors.Handler()), tokens: map[store.Role]string{}, gate: g}
@@ -167,6 +168,16 @@ func (brain) Test(context.Context, int64) (providers.Answer, error) {
 }
 func (brain) Health() []providers.Health { return nil }
 func (brain) Reload()                    {}
+
+// actor says who it is told to be, and knows no provider but the first.
+type actor struct{}
+
+func (actor) Rehearse(_ context.Context, now store.Turn, provider int64) (conversation.Rehearsal, error) {
+	if provider > 1 {
+		return conversation.Rehearsal{}, &providers.Error{Skipped: []string{"it is away"}}
+	}
+	return conversation.Rehearsal{Bubbles: []string{"As " + now.Persona}, Provider: "stage"}, nil
+}
 
 // phones are a sandbox in which one message was written.
 type phones struct{}

@@ -182,3 +182,28 @@ func TestInboxShowsWhoWaitsWithTheLastWordsAndFindsThem(t *testing.T) {
 		}
 	}
 }
+
+func TestAnswerIsRehearsedWithAnotherPersonaOrProvider(t *testing.T) {
+	t.Parallel()
+	h, account, id := talking(t)
+	queued, err := h.store.Answer(t.Context(), store.Reply{ConversationID: id, Lo: 0, Hi: 1, Origin: "bot", Bubbles: []store.Bubble{{WaID: store.NewMessageID(), Body: "Yes."}}})
+	if err != nil || !queued {
+		t.Fatal(queued, err)
+	}
+	said := h.admin(http.MethodGet, fmt.Sprintf("/api/v1/accounts/%d/answers", account), "")
+	contains(t, said.body, `"said":"Yes."`, `"seq":1`)
+	path := fmt.Sprintf("/api/v1/conversations/%d/rehearse", id)
+	r := decoded[web.Rehearsal](t, h.admin(http.MethodPost, path, `{"seq":1,"persona":"a pirate"}`), http.StatusOK)
+	if r.Asked != "is there a table?" || fmt.Sprint(r.Said) != "[As a pirate]" || r.Provider != "stage" {
+		t.Errorf("rehearsed %+v", r)
+	}
+	if p := h.admin(http.MethodPost, path, `{"seq":1,"provider_id":2}`).problem(t); p.Code != "no_answer" || !strings.Contains(p.Detail, "it is away") {
+		t.Errorf("a provider that is away: %+v", p)
+	}
+	if p := h.admin(http.MethodPost, path, `{"seq":2}`).problem(t); p.Status != http.StatusNotFound {
+		t.Errorf("a message that never came: %+v", p)
+	}
+	if a := h.call(h.tokens[store.RoleAgent], http.MethodPost, path, `{"seq":1}`); a.status != http.StatusForbidden {
+		t.Errorf("an agent may spend money: %d", a.status)
+	}
+}

@@ -97,6 +97,9 @@ func (s *Server) operations(api huma.API) {
 	route(d, store.RoleAdmin, http.MethodDelete, "/knowledge/{id}", "Remove a document", s.removeDocument)
 	route(d, store.RoleAgent, http.MethodPost, "/knowledge/search", "Find what the bot would read for a question", s.searchDocuments)
 
+	route(d, store.RoleAgent, http.MethodGet, "/accounts/{id}/answers", "List the bot's answers, the newest first", s.listAnswers)
+	route(d, store.RoleAdmin, http.MethodPost, "/conversations/{id}/rehearse", "Find what the bot would say to a message, with another persona or provider", s.rehearse)
+
 	route(d, store.RoleViewer, http.MethodGet, "/tools", "List services that models may call", s.listTools)
 	route(d, store.RoleAdmin, http.MethodPost, "/tools", "Add a service that models may call", s.addTool)
 	route(d, store.RoleAdmin, http.MethodPut, "/tools/{id}", "Change a service that models may call", s.changeTool)
@@ -146,6 +149,9 @@ func (s *Server) pages() http.Handler {
 	page(store.RoleViewer, "GET /accounts/{id}/history", s.historyPage)
 	page(store.RoleAdmin, "GET /accounts/{id}/house", s.housePage)
 	page(store.RoleAdmin, "POST /accounts/{id}/house", s.houseChange)
+	page(store.RoleAdmin, "GET /accounts/{id}/replay", s.replayPage)
+	page(store.RoleAdmin, "POST /accounts/{id}/replay", s.replayPage)
+	page(store.RoleAdmin, "POST /accounts/{id}/replay/{conversation}/{seq}", s.replayAnswer)
 	page(store.RoleAdmin, "POST /accounts/{id}/share", s.accountShare)
 	page(store.RoleAdmin, "POST /accounts/{id}/{action}", s.accountAct)
 	page(store.RoleViewer, "GET /conversations", s.conversationsPage)

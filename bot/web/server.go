@@ -73,6 +73,8 @@ type records interface {
 	ChangeSource(ctx context.Context, d store.Source) (store.Source, error)
 	RemoveSource(ctx context.Context, id int64) error
 	Languages(ctx context.Context) ([]string, error)
+	Answered(ctx context.Context, account, conversation int64, since time.Time, limit int) ([]store.Answered, error)
+	TurnAt(ctx context.Context, conversation, seq int64) (store.Turn, error)
 	SetState(ctx context.Context, conversation int64, state store.State, by string) error
 	ChangeConversation(ctx context.Context, id int64, c store.ConversationChange) error
 	Inbox(ctx context.Context, f store.InboxFilter) ([]store.InboxLine, error)
@@ -118,6 +120,12 @@ type brain interface {
 	Reload()
 }
 
+// stage has the bot answer without anything coming of it. *conversation.Processor is the
+// real one.
+type stage interface {
+	Rehearse(ctx context.Context, now store.Turn, provider int64) (conversation.Rehearsal, error)
+}
+
 // Sandbox moves the phones of the loopback WhatsApp.
 type Sandbox interface {
 	// Scan has the phone with that number scan a code.
@@ -156,6 +164,7 @@ type Options struct {
 	Version            string
 	Queued             func(account, conversation int64) // hears of every message that was queued
 	Library            library                           // finds what documents say; nil: nothing does
+	Stage              stage                             // where answers are rehearsed; nil: they cannot be
 	Follow             Follow
 	Files              store.Files  // nil: files are refused
 	Fetch              *http.Client // reaches only what the public may name

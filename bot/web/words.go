@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -391,6 +392,27 @@ func accountWords(a Account) string {
 	}
 	if a.Paused {
 		words += " · paused"
+	}
+	return words
+}
+
+// replayWords say how a new answer was made.
+func replayWords(r Rehearsal) string {
+	words := fmt.Sprintf("%s, %s, %.1f s, %s", r.Provider, r.Model, float64(r.TookMs)/1000, count(r.PromptTokens+r.CompletionTokens, "token"))
+	if r.CostMicros != nil {
+		words += fmt.Sprintf(", cost %.4f", float64(*r.CostMicros)/1e6)
+	}
+	if len(r.Tools) > 0 {
+		words += "; called " + strings.Join(r.Tools, ", ")
+	}
+	var titles []string
+	for _, p := range r.Sources {
+		if !slices.Contains(titles, p.Title) {
+			titles = append(titles, p.Title)
+		}
+	}
+	if len(titles) > 0 {
+		words += "; read " + strings.Join(titles, ", ")
 	}
 	return words
 }

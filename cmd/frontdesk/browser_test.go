@@ -204,6 +204,38 @@ func TestPersonApprovesWhatTheBotWouldSay(t *testing.T) {
 	}
 }
 
+func TestAdminReplaysAnAnswerWithAnotherPersona(t *testing.T) {
+	t.Parallel()
+	r := newSandbox(t)
+	ctx := browse(t)
+	signIn(ctx, t, r)
+	eventually(t, time.Minute, "the sandbox's account", func() bool {
+		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
+		return evaluated[bool](ctx, t, `document.querySelector("#text") !== null`)
+	})
+	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Is there a table for four?\r"), chromedp.WaitVisible(chromedp.CSS(".bubble:not(.out, .typing)"))))
+	must(t, chromedp.Do(ctx,
+		chromedp.Navigate(r.address+"/accounts/1/replay"), chromedp.SetValue(chromedp.CSS("textarea[name=persona]"), "A pirate."),
+		chromedp.Click(chromedp.CSS("#replay button")), chromedp.WaitVisible(chromedp.CSS(".sides details")),
+	))
+	for _, words := range []string{"Said", "Would say", "demo", "Is there a table for four?"} {
+		if page := evaluated[string](ctx, t, `document.querySelector(".sides").textContent`); !strings.Contains(page, words) {
+			t.Errorf("the comparison does not show %q: %s", words, page)
+		}
+	}
+	must(t, chromedp.Do(ctx, chromedp.EmulateViewport(390, 844)))
+	if width := evaluated[int](ctx, t, `document.documentElement.scrollWidth`); width > 390 {
+		t.Errorf("the page is %d pixels wide on a phone of 390", width)
+	}
+	picture(ctx, t, "replay-light-390.jpg")
+	must(t, chromedp.Do(ctx, chromedp.EmulateViewport(1200, 844)))
+	picture(ctx, t, "replay-light-1200.jpg")
+	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try"), chromedp.WaitVisible(chromedp.CSS(".bubble.out"))))
+	if n := evaluated[int](ctx, t, `document.querySelectorAll(".bubble:not(.out, .typing)").length`); n != 1 {
+		t.Errorf("the customer's phone shows %d answers", n)
+	}
+}
+
 func TestAdminAddsADocumentAndTriesAQuestion(t *testing.T) {
 	t.Parallel()
 	r := newSandbox(t)
@@ -252,8 +284,7 @@ func evaluated[T any](ctx context.Context, t *testing.T, expression string) T {
 // that FRONTDESK_SCREENSHOTS names.
 func shoot(ctx context.Context, t *testing.T, r *rig, pages ...string) {
 	t.Helper()
-	dir := os.Getenv("FRONTDESK_SCREENSHOTS")
-	if dir == "" {
+	if os.Getenv("FRONTDESK_SCREENSHOTS") == "" {
 		return
 	}
 	for _, page := range pages {
@@ -264,12 +295,19 @@ func shoot(ctx context.Context, t *testing.T, r *rig, pages ...string) {
 			must(t, err)
 			for _, width := range []int64{1200, 390} {
 				must(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 844), chromedp.Navigate(r.address+page)))
-				picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(60))
-				must(t, err)
-				name := fmt.Sprintf("%s-%s-%d.jpg", strings.Trim(strings.NewReplacer("/", "-", "?", "-", "&", "-", "=", "-").Replace(page), "-"), scheme, width)
-				must(t, os.WriteFile(filepath.Join(dir, name), picture, 0o600))
+				picture(ctx, t, fmt.Sprintf("%s-%s-%d.jpg", strings.Trim(strings.NewReplacer("/", "-", "?", "-", "&", "-", "=", "-").Replace(page), "-"), scheme, width))
 			}
 		}
+	}
+}
+
+// picture keeps a picture of what the browser shows, if somebody wants pictures.
+func picture(ctx context.Context, t *testing.T, name string) {
+	t.Helper()
+	if dir := os.Getenv("FRONTDESK_SCREENSHOTS"); dir != "" {
+		shot, err := chromedp.Run(ctx, chromedp.FullScreenshot(60))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, name), shot, 0o600))
 	}
 }
 

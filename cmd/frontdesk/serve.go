@@ -127,7 +127,7 @@ func startDoors(ctx context.Context, c *chain, s *Settings, d *database, w *work
 	o := web.Options{
 		Store: d.Store, AI: w.ai, Log: c.log, PublicURL: s.consoleURL(listener.Addr().String()), AccountsPerProcess: s.Limits.Accounts, Lease: s.Limits.Lease,
 		Files: w.files, Fetch: providers.Guarded(s.AllowPrivate),
-		Ready: readiness(d, w, box), Metrics: registry, Version: version(), Queued: func(account, _ int64) { w.ringer.Note("send", account) }, Follow: w.follow, Library: w.library,
+		Ready: readiness(d, w, box), Metrics: registry, Version: version(), Queued: func(account, _ int64) { w.ringer.Note("send", account) }, Follow: w.follow, Library: w.library, Stage: w.turns,
 	}
 	if box != nil {
 		o.Sandbox = box
