@@ -37,7 +37,7 @@ func (t *turn) fail(ctx context.Context, why error) error {
 	}
 	switch now.Fallback {
 	case "text":
-		return t.excuse(ctx, now)
+		return t.sayOnce(ctx, now, now.FallbackText, "no_answer")
 	case "handoff":
 		err = t.handOff(ctx, now, "no_answer", "")
 	default:
@@ -83,25 +83,4 @@ func reason(why error) string {
 		return "internal"
 	}
 	return "providers_failed"
-}
-
-// excuse sends the account's text, unless the customer has had it lately.
-func (t *turn) excuse(ctx context.Context, now store.Turn) error {
-	for _, l := range now.Lines {
-		if l.Direction == "out" && l.Body == now.FallbackText && now.Now.Sub(l.At) < textPause {
-			return t.skip(ctx, now, "no_answer")
-		}
-	}
-	if now.FallbackText == "" {
-		return t.skip(ctx, now, "no_answer")
-	}
-	sent, err := t.p.store.Answer(ctx, store.Reply{
-		ConversationID: t.conversation, Lo: now.AnsweredSeq, Hi: now.LastSeq, Force: true, Origin: "bot",
-		Bubbles: []store.Bubble{{WaID: store.NewMessageID(), Body: now.FallbackText}},
-		Detail:  map[string]any{"fallback": "text"},
-	})
-	if sent {
-		t.p.accounts.Send(t.account, t.conversation)
-	}
-	return err
 }

@@ -37,6 +37,7 @@ type desk struct {
 	alerts  []string        // kinds; guarded by mu
 	tools   []store.Tool
 	facts   []string
+	notes   []string
 	prompts []store.Prompt
 	files   []attachment // of customers; guarded by mu
 	heard   int          // recordings that were listened to; guarded by mu
@@ -333,6 +334,13 @@ func (d *desk) KeepPrompt(_ context.Context, p store.Prompt) error {
 	defer d.mu.Unlock()
 	d.prompts = append(d.prompts, p)
 	return nil
+}
+
+func (d *desk) AddNote(_ context.Context, _ int64, body, by string) (store.Note, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.notes = append(d.notes, by+": "+body)
+	return store.Note{}, nil
 }
 
 func (d *desk) Summarize(_ context.Context, conversation, seq int64, words string) error {

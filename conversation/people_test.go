@@ -197,3 +197,46 @@ func TestFiveQuickMessagesAndOneDuringTheAnswerGetOneAnswer(t *testing.T) {
 		}
 	})
 }
+
+func TestPersonWhoTakesOverFindsASummary(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*row)
+		notes  int
+	}{
+		"asked for":              {func(*row) {}, 1},
+		"with the budget spent":  {func(r *row) { r.Overspent = true }, 0},
+		"by a word of the house": {func(r *row) { r.HandoffWords = []string{"refund"} }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk(t, nil)
+				d.think = func(_ context.Context, q providers.Request) (providers.Answer, error) {
+					switch all := read(q); {
+					case strings.Contains(all[0].Text, "A colleague takes"):
+						if !strings.Contains(all[1].Text, "Customer: my third cake was late\n") || !strings.Contains(all[1].Text, "refund") {
+							t.Errorf("the summary is made of %q", all[1].Text)
+						}
+						return says("Wants a refund for a late cake."), nil
+					case strings.Contains(all[len(all)-2].Text, "refund"):
+						return calls("hand_off", `{"reason": "refund"}`), nil
+					}
+					return says("I am sorry."), nil
+				}
+				d.start()
+				for _, text := range []string{"hello", "my third cake was late"} {
+					d.write(1, text, 0)
+					pass(5 * time.Second)
+				}
+				d.change(1, c.change)
+				d.write(1, "I want a refund", 0)
+				pass(time.Minute)
+				if d.row(1).State != store.StateHuman || len(d.notes) != c.notes || (c.notes == 1 && d.notes[0] != "frontdesk: Wants a refund for a late cake.") {
+					t.Errorf("%s with notes %q", d.row(1).State, d.notes)
+				}
+				d.close()
+			})
+		})
+	}
+}

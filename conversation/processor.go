@@ -44,6 +44,7 @@ type records interface {
 	Remember(ctx context.Context, account, contact int64, fact string) error
 	KeepPrompt(ctx context.Context, p store.Prompt) error
 	Summarize(ctx context.Context, conversation, seq int64, words string) error
+	AddNote(ctx context.Context, conversation int64, body, by string) (store.Note, error)
 }
 
 // accounts speak to customers. *bot.Manager is the real one.
