@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"regexp"
 
 	"frontdesk/conversation"
 	"frontdesk/store"
@@ -23,6 +24,9 @@ type Tool struct {
 	HasSecret   bool              `json:"has_secret,omitempty" readOnly:"true"`
 	Active      *bool             `json:"active,omitempty" default:"true"`
 }
+
+// toolName is what models may call a tool; the pattern of Tool.Name says the same.
+var toolName = regexp.MustCompile(`^[a-z][a-z0-9_]{1,39}$`)
 
 func toolOf(d store.Tool) Tool {
 	out := Tool{

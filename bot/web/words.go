@@ -25,7 +25,7 @@ func within(path, page string) bool { return path == page || strings.HasPrefix(p
 // tone is the colour of a word.
 func tone(word string) string {
 	switch word {
-	case "connected", "bot", "ready", "answered":
+	case "connected", "bot", "ready", "answered", "active":
 		return "good"
 	case "failed", "restricted", "logged_out", "outdated", "misconfigured":
 		return "bad"
@@ -79,9 +79,6 @@ func entryWords(e TimelineEntry) string {
 		}
 		if e.Detail["withheld"] == true {
 			return "The answer of " + said("provider") + " told what only models may read; a polite refusal was sent instead"
-		}
-		if e.Detail["fallback"] != nil {
-			return "Sent the account's text, because no provider could answer"
 		}
 		return fmt.Sprintf("Answered by %s (%s) in %s ms%s", said("provider"), said("model"), said("took_ms"), tries(e.Detail))
 	case "skipped":
@@ -415,4 +412,11 @@ func replayWords(r Rehearsal) string {
 		words += "; read " + strings.Join(titles, ", ")
 	}
 	return words
+}
+
+func activeWords(t Tool) string {
+	if *t.Active {
+		return "active"
+	}
+	return "off"
 }

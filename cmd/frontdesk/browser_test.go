@@ -256,13 +256,13 @@ func TestAdminAddsADocumentAndTriesAQuestion(t *testing.T) {
 			t.Errorf("%q: the page does not say %q", query, words)
 		}
 	}
-	for _, page := range []string{"/knowledge", "/accounts/1/house"} {
+	for _, page := range []string{"/knowledge", "/tools", "/accounts/1/house"} {
 		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(390, 844), chromedp.Navigate(r.address+page)))
 		if width := evaluated[int](ctx, t, `document.documentElement.scrollWidth`); width > 390 {
 			t.Errorf("%s is %d pixels wide on a phone of 390", page, width)
 		}
 	}
-	shoot(ctx, t, r, "/knowledge", "/knowledge?account=1&q=saturday", "/accounts/1/house")
+	shoot(ctx, t, r, "/knowledge", "/knowledge?account=1&q=saturday", "/tools", "/accounts/1/house")
 }
 
 // signIn uses the link that start printed.
