@@ -250,6 +250,7 @@ type endpoint struct {
 	server *httptest.Server
 	calls  atomic.Int64
 	last   atomic.Int64 // when the last one began, in Unix nanoseconds
+	took   atomic.Int64 // all of them together, in nanoseconds
 	away   atomic.Bool  // it refuses everything
 	slow   atomic.Int64
 	prefix string
@@ -286,7 +287,9 @@ func contentOf(content any) string {
 
 func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	e.calls.Add(1)
-	e.last.Store(time.Now().UnixNano())
+	began := time.Now()
+	e.last.Store(began.UnixNano())
+	defer func() { e.took.Add(int64(time.Since(began))) }()
 	if e.away.Load() {
 		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
 			_ = c.Close()
