@@ -49,6 +49,20 @@ func (f *faulty) Receive(ctx context.Context, in store.Inbound) (store.Received,
 	return f.Store.Receive(ctx, in)
 }
 
+// allergic panics at one body, whenever it comes.
+type allergic struct {
+	*store.Store
+
+	body string
+}
+
+func (a *allergic) Receive(ctx context.Context, in store.Inbound) (store.Received, error) {
+	if in.Body == a.body {
+		panic("a bug in a handler")
+	}
+	return a.Store.Receive(ctx, in)
+}
+
 // turned refuses the first message of each account and is slow to write down the
 // restriction that comes after it, until the message comes again on another
 // connection. That one it holds back, so that whatever may overtake it does.

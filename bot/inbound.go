@@ -2,7 +2,10 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"runtime/debug"
+	"sync"
 	"time"
 
 	"frontdesk/store"
@@ -30,8 +33,8 @@ func (l *link) receive(e *waEvents.Message) bool {
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, writeTime)
 	defer cancel()
-	err := l.take(ctx, e)
-	if store.Unstorable(err) {
+	err := l.takeSafely(ctx, e)
+	if store.Unstorable(err) || (errors.Is(err, errPanic) && l.i.panics.again(e.Info.ID) >= mostPanics) {
 		err = l.keepPlace(ctx, e, err)
 	}
 	if err != nil {
@@ -41,6 +44,41 @@ func (l *link) receive(e *waEvents.Message) bool {
 		return false
 	}
 	return true
+}
+
+// mostPanics is how often one message may break its handling. WhatsApp offers it again
+// each time, as the fault may lie elsewhere; then only its place is kept.
+const mostPanics = 3
+
+var errPanic = errors.New("a bug of frontdesk broke the handling of the message")
+
+// panics counts how often in a row the same message broke its handling.
+type panics struct {
+	mu    sync.Mutex
+	id    string // guarded by mu
+	times int    // guarded by mu
+}
+
+func (p *panics) again(id string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.id != id {
+		p.id, p.times = id, 0
+	}
+	p.times++
+	return p.times
+}
+
+// takeSafely is take, with a panic as an error.
+func (l *link) takeSafely(ctx context.Context, e *waEvents.Message) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.i.m.log.ErrorContext(ctx, "Handling of a message panicked", slog.Int64("account", l.i.id), slog.String("message", e.Info.ID),
+				slog.Any("error", p), slog.String("stack", string(debug.Stack())))
+			err = errPanic
+		}
+	}()
+	return l.take(ctx, e)
 }
 
 // take stores what the event brings: a message, a change of an earlier one, or
@@ -56,7 +94,7 @@ func (l *link) take(ctx context.Context, e *waEvents.Message) error {
 	return l.store(ctx, e.Info, in)
 }
 
-// keepPlace stores that a message came which Postgres does not take, and tells
+// keepPlace stores that a message came which Postgres or we cannot take, and tells
 // people: without it, WhatsApp would offer it for ever, and nothing behind it.
 func (l *link) keepPlace(ctx context.Context, e *waEvents.Message, cause error) error {
 	l.i.m.log.ErrorContext(ctx, "Message could not be stored as it is", slog.Int64("account", l.i.id), slog.String("message", e.Info.ID),

@@ -43,6 +43,7 @@ type Instance struct {
 	media  *media
 	usual  atomic.Int64                  // the account's debounce
 	self   atomic.Pointer[store.Account] // as of the last step
+	panics panics
 
 	progress atomic.Int64 // WhatsApp's last sign of life in Unix milliseconds; 0: none yet
 

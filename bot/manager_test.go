@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -99,6 +100,22 @@ func TestMessagesThatStorageRefusedComeAgainInOrder(t *testing.T) {
 				return true
 			})
 		})
+	}
+}
+
+func TestMessageThatAlwaysBreaksItsHandlingKeepsItsPlaceAndPeopleHearOfIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.manager("a", func(o *bot.Options) { o.Store = &allergic{w.store, "message 2"} })
+	account := w.pair(desk)
+	w.write(customer, desk, 1, 3)
+	if got := w.awaitReceived(account, 3); !slices.Equal(got, []string{"message 1", "", "message 3"}) {
+		t.Errorf("stored %q", got)
+	}
+	alerts, err := w.store.Alerts(t.Context(), false, store.Page{Limit: 10})
+	must(t, err)
+	if !slices.ContainsFunc(alerts, func(a store.Alert) bool { return a.Kind == "message_unstorable" }) {
+		t.Errorf("alerts %+v", alerts)
 	}
 }
 
