@@ -25,18 +25,19 @@ import (
 
 // What of a customer's files reaches a model (conversation.md).
 const (
-	hearWithin   = 20 * time.Second // after a voice note came, that its answer waits for it
-	seeWithin    = 10 * time.Second // the same for pictures and documents
-	lookForFile  = 250 * time.Millisecond
-	longestVoice = 10 * time.Minute
-	mostAudio    = 25 << 20 // that the well-known services take
-	mostPictures = 2        // the newest; older ones are named
-	mostPicture  = 16 << 20
-	mostPixels   = 40 << 20
-	longSide     = 1568     // of a picture in pixels
-	pictureGrade = 80       // of JPEG
-	mostDocument = 16 << 10 // of its text
-	mostPDF      = 10 << 20
+	hearWithin    = 20 * time.Second // after a voice note came, that its answer waits for it
+	seeWithin     = 10 * time.Second // the same for pictures and documents
+	lookForFile   = 250 * time.Millisecond
+	longestVoice  = 10 * time.Minute
+	mostAudio     = 25 << 20 // that the well-known services take
+	mostPictures  = 2        // the newest; older ones are named
+	mostPicture   = 16 << 20
+	mostPixels    = 40 << 20
+	longSide      = 1568     // of a picture in pixels
+	pictureGrade  = 80       // of JPEG
+	mostDocuments = 2        // the newest; older ones are named
+	mostDocument  = 16 << 10 // of its text
+	mostPDF       = 10 << 20
 )
 
 // files hold what customers send. store.Files is the real one.
@@ -64,7 +65,9 @@ func (t *turn) attend(ctx context.Context, now store.Turn) (attached, error) {
 	if err != nil {
 		return a, err
 	}
-	pictures := 0
+	pictures, documents := 0, 0
+	reading, cancel := context.WithTimeout(ctx, seeWithin)
+	defer cancel()
 	for _, f := range slices.Backward(found) {
 		switch {
 		case f.Kind == "voice" || f.Kind == "audio":
@@ -74,10 +77,9 @@ func (t *turn) attend(ctx context.Context, now store.Turn) (attached, error) {
 			if t.look(ctx, f, a) {
 				pictures++
 			}
-		case f.Kind == "document" && strings.HasPrefix(f.Mime, "text/"):
-			a.words[f.Seq] = t.read(ctx, f)
-		case f.Kind == "document" && f.Mime == "application/pdf":
-			a.words[f.Seq] = t.readPDF(ctx, f)
+		case f.Kind == "document" && documents < mostDocuments:
+			a.words[f.Seq] = t.readDocument(reading, f)
+			documents++
 		}
 	}
 	return a, ctx.Err()
@@ -176,6 +178,17 @@ func smaller(data []byte) ([]byte, error) {
 	return out.Bytes(), err
 }
 
+// readDocument is the beginning of a plain text or a PDF, "" of all else.
+func (t *turn) readDocument(ctx context.Context, f store.Attachment) string {
+	switch {
+	case strings.HasPrefix(f.Mime, "text/"):
+		return t.read(ctx, f)
+	case f.Mime == "application/pdf":
+		return t.readPDF(ctx, f)
+	}
+	return ""
+}
+
 // read is the beginning of a plain text.
 func (t *turn) read(ctx context.Context, f store.Attachment) string {
 	r, err := t.p.files.Open(ctx, *f.File)
@@ -189,17 +202,14 @@ func (t *turn) read(ctx context.Context, f store.Attachment) string {
 	return strings.ToValidUTF8(string(text), "") // the last character may have been cut
 }
 
-// readPDF is the beginning of what a PDF says. Its answer waits no longer for that than
-// for the file itself.
+// readPDF is the beginning of what a PDF says.
 func (t *turn) readPDF(ctx context.Context, f store.Attachment) string {
 	content, err := t.open(ctx, f, mostPDF)
 	if err != nil {
 		t.note(ctx, f, err)
 		return ""
 	}
-	timed, cancel := context.WithTimeout(ctx, seeWithin)
-	defer cancel()
-	text, err := pdfText(timed, content, mostDocument)
+	text, err := pdfText(ctx, content, mostDocument)
 	t.note(ctx, f, err)
 	return strings.ToValidUTF8(text[:min(len(text), mostDocument)], "")
 }

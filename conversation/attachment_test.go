@@ -181,3 +181,29 @@ func TestPDFOfACustomerIsReadAndABrokenOneNamed(t *testing.T) {
 		d.close()
 	})
 }
+
+func TestNewestTwoDocumentsAreReadAndOthersNamed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, nil)
+		var lines []providers.Message
+		d.think = func(_ context.Context, q providers.Request) (providers.Answer, error) {
+			lines = read(q)
+			return providers.Answer{Text: "Thank you."}, nil
+		}
+		d.p.Wake(1, 1, time.Hour)
+		for _, text := range []string{"first", "second", "third"} {
+			d.bring(1, "document", "text/plain", []byte(text), 0)
+		}
+		d.start()
+		pass(time.Minute)
+		var said []string
+		for _, l := range lines[1 : len(lines)-1] {
+			said = append(said, l.Text)
+		}
+		if want := "[document]|[document] second|[document] third"; strings.Join(said, "|") != want {
+			t.Errorf("the model read %q", said)
+		}
+		d.close()
+	})
+}

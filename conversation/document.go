@@ -85,6 +85,9 @@ func Prepare(d store.Source, languages []string) (store.Source, error) {
 	if err := checkDocument(d); err != nil {
 		return d, err
 	}
+	if d.Language == "" && d.Kind == "page" {
+		return d, nil // it is found out when the page is read
+	}
 	if d.Language == "" {
 		d.Language = languageAmong(languages, d.Title+"\n"+d.Body)
 	}

@@ -63,11 +63,31 @@ func TestFilesThatCannotBeReadSayWhy(t *testing.T) {
 		{Title: "x", Kind: "qa", Body: "text"},
 		{Title: "x", Body: "text", Language: "klingon"},
 		{Address: "ftp://example.com"},
+		{Address: "http://example.com"},
 		{Address: "https://user:word@example.com"},
 		{Address: "https://example.com", Kind: "page", Body: "text"},
 	} {
 		if _, err := conversation.Prepare(d, languages); err == nil {
 			t.Errorf("%.60v was taken", fmt.Sprint(d))
+		}
+	}
+}
+
+func TestTablesOfStrangersStaySmall(t *testing.T) {
+	t.Parallel()
+	row := "<tr><td>" + strings.Repeat("x", 100) + "</td></tr>"
+	for name, c := range map[string]struct {
+		table string
+		most  int
+	}{
+		"spans":   {`<tr><td colspan=2000000 rowspan=2000000>one</td><td>two</td></tr>`, 100},
+		"uneven":  {"<tr>" + strings.Repeat("<td>y</td>", 1000) + "</tr>" + strings.Repeat(row, 1000), 200_000},
+		"a nest":  {`<tr><td><table><tr><td>inner</td></tr></table></td></tr>`, 100},
+		"padding": {"<tr><td>" + strings.Repeat("w", 10_000) + "</td></tr>" + strings.Repeat("<tr><td>z</td></tr>", 1000), 50_000},
+	} {
+		d, err := conversation.DocumentOf(t.Context(), "x.html", []byte("<p>before</p><table>"+c.table+"</table>"))
+		if err != nil || len(d.Body) > c.most || !strings.Contains(d.Body, "before") {
+			t.Errorf("%s: %v, a text of %d bytes", name, err, len(d.Body))
 		}
 	}
 }
@@ -95,10 +115,9 @@ func TestPageIsReadIndexedAndReadAgain(t *testing.T) {
 	t.Cleanup(site.Close)
 	guarded := providers.Guarded([]netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")})
 	added := map[string]store.Source{}
-	for _, path := range []string{"/old", "/missing", "/inside"} {
-		d, err := conversation.Prepare(store.Source{AccountID: &account, Address: site.URL + path}, []string{"simple"})
-		must(t, err)
-		added[path], err = s.AddSource(t.Context(), d)
+	for path, language := range map[string]string{"/old": "", "/missing": "", "/inside": "", "/prices": "german"} {
+		var err error
+		added[path], err = s.AddSource(t.Context(), store.Source{AccountID: &account, Kind: "page", Title: path, Address: site.URL + path, Language: language})
 		must(t, err)
 	}
 	work := func(done func() bool) { // nobody works while the clock is moved
@@ -113,10 +132,13 @@ func TestPageIsReadIndexedAndReadAgain(t *testing.T) {
 		return d
 	}
 	work(func() bool {
-		return state("/old").State == "ready" && state("/missing").Failure != "" && state("/inside").Failure != ""
+		return state("/old").State == "ready" && state("/prices").State == "ready" && state("/missing").Failure != "" && state("/inside").Failure != ""
 	})
 	if d := state("/old"); !strings.Contains(d.Body, "[how to book]("+site.URL+"/book)") || strings.Contains(d.Body, "Home") {
 		t.Errorf("the page is kept as %q", d.Body)
+	}
+	if guessed, given := state("/old").Language, state("/prices").Language; guessed != "simple" || given != "german" {
+		t.Errorf("the languages are %q, guessed, and %q, given", guessed, given)
 	}
 	if why := state("/missing").Failure; !strings.Contains(why, "404") {
 		t.Errorf("the missing page: %s", why)
@@ -127,16 +149,20 @@ func TestPageIsReadIndexedAndReadAgain(t *testing.T) {
 	text.Store(strings.ReplaceAll(website, "30", "35"))
 	before := asked.Load()
 	must(t, s.Skew(t.Context(), 25*time.Hour))
-	work(func() bool { return strings.Contains(state("/old").Body, "35") })
+	work(func() bool {
+		return strings.Contains(state("/old").Body, "35 €") && strings.Contains(state("/prices").Body, "35 €")
+	})
 	must(t, s.Skew(t.Context(), 50*time.Hour))
 	version := state("/old").Passages
-	work(func() bool { return asked.Load() == before+2 && state("/old").State == "ready" })
+	work(func() bool {
+		return asked.Load() == before+4 && state("/old").State == "ready" && state("/prices").State == "ready"
+	})
 	if d := state("/old"); d.Passages != version || d.Failure != "" {
 		t.Errorf("a page that stayed the same: %+v", d)
 	}
 	found, err := s.FindWords(t.Context(), store.Query{Account: account, Text: "haircut", Plain: "haircut", Limit: 5})
 	must(t, err)
-	if len(found) != 1 || !strings.Contains(found[0].Body, "35") {
+	if len(found) != 2 || !strings.Contains(found[0].Body, "35 €") {
 		t.Errorf("found %+v", found)
 	}
 }

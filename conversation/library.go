@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -51,6 +52,7 @@ type shelves interface {
 	KeepPassages(ctx context.Context, d store.Source, all []store.Passage) (bool, error)
 	KeepSource(ctx context.Context, d store.Source) error
 	PutOffSource(ctx context.Context, d store.Source, why string) error
+	ReleaseSource(ctx context.Context, d store.Source) error
 	Languages(ctx context.Context) ([]string, error)
 }
 
@@ -108,19 +110,26 @@ func (l *Library) Wake() {
 func (l *Library) work(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait := time.Duration(0)
-		d, err := l.store.ClaimSource(ctx)
+		d, err := l.claim(ctx)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			wait = lookForWork
 		case err != nil:
 			wait = afterError
 		default:
-			l.settle(ctx, d, l.index(ctx, d))
+			l.settle(ctx, d, l.safely(ctx, d))
 		}
 		if wait > 0 {
 			l.rest(ctx, wait)
 		}
 	}
+}
+
+// claim is not cut off by the stop: a document that is claimed unseen waits for minutes.
+func (l *Library) claim(ctx context.Context) (store.Source, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	defer cancel()
+	return l.store.ClaimSource(ctx)
 }
 
 func (l *Library) rest(ctx context.Context, d time.Duration) {
@@ -131,15 +140,35 @@ func (l *Library) rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// settle notes why a document could not be indexed.
+// settle notes why a document could not be indexed. What the stop interrupts is given
+// back, to be taken up at once by whoever is next.
 func (l *Library) settle(ctx context.Context, d store.Source, failed error) {
-	if failed == nil || ctx.Err() != nil {
+	if failed != nil && ctx.Err() != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+		defer cancel()
+		if err := l.store.ReleaseSource(ctx, d); err != nil {
+			l.log.WarnContext(ctx, "Document not given back, it waits for minutes", slog.Int64("document", d.ID), slog.Any("error", err))
+		}
+		return
+	}
+	if failed == nil {
 		return
 	}
 	l.log.WarnContext(ctx, "Document not indexed yet", slog.Int64("document", d.ID), slog.Any("error", failed))
 	if err := l.store.PutOffSource(ctx, d, failed.Error()); err != nil && ctx.Err() == nil {
 		l.log.WarnContext(ctx, "State of a document not written", slog.Int64("document", d.ID), slog.Any("error", err))
 	}
+}
+
+// safely is index, with a panic as an error: strangers write pages.
+func (l *Library) safely(ctx context.Context, d store.Source) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.log.ErrorContext(ctx, "Indexing panicked", slog.Int64("document", d.ID), slog.Any("error", p), slog.String("stack", string(debug.Stack())))
+			err = errPanic
+		}
+	}()
+	return l.index(ctx, d)
 }
 
 // index reads a document, cuts it into passages and keeps them, with vectors where a
@@ -187,7 +216,10 @@ func (l *Library) read(ctx context.Context, d *store.Source) (changed bool, err 
 		return false, err
 	}
 	changed = text != d.Body
-	d.Body, d.Language = text, languageAmong(languages, text)
+	d.Body = text
+	if d.Language == "" {
+		d.Language = languageAmong(languages, text)
+	}
 	return changed, nil
 }
 

@@ -3,6 +3,7 @@ package conversation_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/http"
@@ -274,5 +275,24 @@ func TestDocumentsAreCutAtTheirHeadings(t *testing.T) {
 	}
 	if len(soups) < 3 {
 		t.Errorf("%d passages about soup", len(soups))
+	}
+}
+
+func TestDocumentThatEndsTheProcessIsGivenUp(t *testing.T) {
+	s, account := shelf(t)
+	d, err := s.AddSource(t.Context(), store.Source{AccountID: &account, Kind: "text", Title: "Bomb", Body: "x", Language: "english"})
+	must(t, err)
+	for n := range 5 {
+		must(t, s.Skew(t.Context(), time.Duration(n)*11*time.Minute))
+		if _, err := s.ClaimSource(t.Context()); err != nil {
+			t.Fatalf("claim %d: %v", n+1, err)
+		}
+	}
+	must(t, s.Skew(t.Context(), time.Hour))
+	if _, err := s.ClaimSource(t.Context()); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("it was claimed again: %v", err)
+	}
+	if d, err = s.Source(t.Context(), d.ID); err != nil || d.State != "failed" || d.Failure == "" {
+		t.Errorf("its state: %+v, %v", d, err)
 	}
 }

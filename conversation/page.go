@@ -19,14 +19,16 @@ import (
 	"github.com/JohannesKaufmann/html-to-markdown/v2/plugin/commonmark"
 	"github.com/JohannesKaufmann/html-to-markdown/v2/plugin/table"
 	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
 	"golang.org/x/net/html/charset"
 )
 
 // How web pages are read.
 const (
 	pageTime      = 20 * time.Second
-	mostPage      = 5 << 20
+	mostPage      = 2 << 20
 	mostRedirects = 5
+	mostCells     = 5000 // of a table that is shown as one
 )
 
 // furniture is what of a page is not its text.
@@ -35,7 +37,7 @@ var furniture = []string{"nav", "form", "svg", "img", "picture", "video", "audio
 // checkPage says what is wrong with the address of a web page.
 func checkPage(d store.Source) error {
 	at, err := url.Parse(d.Address)
-	if err != nil || at.Host == "" || (at.Scheme != "https" && at.Scheme != "http") || at.User != nil {
+	if err != nil || at.Host == "" || at.Scheme != "https" || at.User != nil {
 		return &store.InvalidError{Field: "address", Problem: "the address of a page looks like https://example.com/prices"}
 	}
 	if d.Body != "" {
@@ -108,12 +110,60 @@ func pageText(contentType, address string, content []byte) (string, error) {
 }
 
 func markdownOf(part *html.Node, address string) (string, error) {
-	c := converter.NewConverter(converter.WithPlugins(base.NewBasePlugin(), commonmark.NewCommonmarkPlugin(), table.NewTablePlugin()))
+	tame(part)
+	c := converter.NewConverter(converter.WithPlugins(base.NewBasePlugin(), commonmark.NewCommonmarkPlugin(),
+		table.NewTablePlugin(table.WithCellPaddingBehavior(table.CellPaddingBehaviorMinimal))))
 	for _, name := range furniture {
 		c.Register.TagType(name, converter.TagTypeRemove, converter.PriorityEarly)
 	}
 	text, err := c.ConvertNode(part, converter.WithDomain(address))
 	return string(text), err
+}
+
+// tame makes the tables of strangers small: cells span nothing, and a table that is too
+// large, or holds others, becomes paragraphs. A table grows with rows times columns,
+// whatever its text is.
+func tame(part *html.Node) {
+	for n := range part.Descendants() {
+		n.Attr = slices.DeleteFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "colspan" || a.Key == "rowspan" })
+	}
+	for n := range part.Descendants() {
+		if n.Type == html.ElementNode && n.Data == "table" && !tabular(n) {
+			flatten(n)
+		}
+	}
+}
+
+// tabular says whether a table may stay one.
+func tabular(t *html.Node) bool {
+	rows, widest := 0, 0
+	for n := range t.Descendants() {
+		switch n.Data {
+		case "table":
+			return false
+		case "tr":
+			rows++
+			cells := 0
+			for c := range n.ChildNodes() {
+				if c.Data == "td" || c.Data == "th" {
+					cells++
+				}
+			}
+			widest = max(widest, cells)
+		}
+	}
+	return rows*widest <= mostCells
+}
+
+// flatten makes paragraphs of a table's cells.
+func flatten(t *html.Node) {
+	t.Data, t.DataAtom = "div", atom.Div
+	for n := range t.Descendants() {
+		switch n.DataAtom {
+		case atom.Table, atom.Thead, atom.Tbody, atom.Tfoot, atom.Tr, atom.Td, atom.Th, atom.Caption, atom.Colgroup, atom.Col:
+			n.Data, n.DataAtom = "div", atom.Div
+		}
+	}
 }
 
 // mainPart is the element that holds what a page is about, or all of it.

@@ -207,6 +207,7 @@ func TestPersonWhoTakesOverFindsASummary(t *testing.T) {
 		"asked for":              {func(*row) {}, 1},
 		"with the budget spent":  {func(r *row) { r.Overspent = true }, 0},
 		"by a word of the house": {func(r *row) { r.HandoffWords = []string{"refund"} }, 1},
+		"by a word, all spent":   {func(r *row) { r.HandoffWords, r.Overspent = []string{"refund"}, true }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

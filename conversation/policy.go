@@ -150,7 +150,7 @@ func (t *turn) handOff(ctx context.Context, now store.Turn, reason, detail strin
 		return err
 	}
 	t.p.accounts.Send(t.account, t.conversation)
-	if reason != "budget" && reason != "no_answer" { // asking a provider is what cannot be done then
+	if !now.Overspent && reason != "no_answer" { // asking a provider is what cannot be done then
 		t.p.brief(now) //nolint:contextcheck // it outlives the turn
 	}
 	return t.p.store.RaiseAlert(ctx, t.account, "handed_off", fmt.Sprintf("A customer waits for a person in conversation %d (%s)", t.conversation, reason))

@@ -33,7 +33,7 @@ const personMark = "[[PERSON]]"
 // first, date and time last, so that providers can cache the beginning.
 func prompt(now store.Turn, room providers.Room, a attached, w *work) []providers.Message {
 	messages := []providers.Message{{Role: providers.RoleSystem, Text: rules(now, room)}}
-	for _, l := range recent(unfolded(session(now), now), now.AnsweredSeq, min(mostTokens, room.ContextTokens/4)) {
+	for _, l := range recent(unfolded(session(now), now), a, now.AnsweredSeq, min(mostTokens, room.ContextTokens/4)) {
 		messages = append(messages, message(l, a))
 	}
 	last := clockAndHours(now)
@@ -96,11 +96,11 @@ func rules(now store.Turn, room providers.Room) string {
 }
 
 // recent leaves out the oldest lines beyond the budget, never those that wait.
-func recent(lines []store.Line, answered int64, budget int) []store.Line {
+func recent(lines []store.Line, a attached, answered int64, budget int) []store.Line {
 	first := len(lines)
 	for first > 0 {
 		l := lines[first-1]
-		budget -= tokens(l.Body)
+		budget -= tokens(message(l, a).Text)
 		waits := l.Direction == "in" && l.Seq > answered
 		if !waits && (budget < 0 || len(lines)-first >= mostLines) {
 			break

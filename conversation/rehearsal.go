@@ -2,6 +2,8 @@ package conversation
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"frontdesk/providers"
@@ -22,18 +24,24 @@ type Rehearsal struct {
 	Cost             *int64 // micros; nil: price unknown
 }
 
+// ErrNoAnswer says that no provider gave an answer to be compared.
+var ErrNoAnswer = errors.New("there is no answer")
+
 // Rehearse has the bot answer what waits in now, and nothing comes of it: nothing is
 // stored or sent, and tools that change something only say that they did. It is how an
 // answer is compared with that of another persona (in now) or of one provider alone;
-// provider 0 asks as ever. The error is that of the providers.
+// provider 0 asks as ever. When nobody answers, the error is ErrNoAnswer.
 func (p *Processor) Rehearse(ctx context.Context, now store.Turn, provider int64) (Rehearsal, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, errTimedOut)
 	defer cancel()
 	t := &turn{p: p, account: now.AccountID, rehearsal: true, provider: provider}
 	now.ConversationID = 0
 	reply, err := t.think(ctx, now)
-	if err != nil {
-		return Rehearsal{}, err
+	switch {
+	case errors.Is(err, errToolsFailed):
+		t.work.handOff = "tool_failed"
+	case err != nil:
+		return Rehearsal{}, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
 	return t.rehearsed(now, reply), nil
 }

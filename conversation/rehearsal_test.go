@@ -2,6 +2,7 @@ package conversation_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -52,7 +53,12 @@ func TestRehearsalLeavesNothingBehind(t *testing.T) {
 	if reads.Load() != 1 || writes.Load() != 0 || len(d.facts)+len(d.replies)+len(d.alerts) != 0 || d.row(1).State != store.StateBot {
 		t.Errorf("%d reads and %d writes of a service, facts %v, replies %v, alerts %v", reads.Load(), writes.Load(), d.facts, d.replies, d.alerts)
 	}
-	if _, err := d.p.Rehearse(t.Context(), now, 0); err == nil {
-		t.Error("no error where nobody answers")
+	if _, err := d.p.Rehearse(t.Context(), now, 0); !errors.Is(err, conversation.ErrNoAnswer) {
+		t.Errorf("nobody answers: %v", err)
+	}
+	service.Close()
+	s.lines = []providers.Answer{calls("stock", `{}`), calls("stock", `{"again": true}`), says("Not reached.")}
+	if r, err = d.p.Rehearse(t.Context(), now, 0); err != nil || r.HandOff != "tool_failed" {
+		t.Errorf("with a service that is away: %+v, %v", r, err)
 	}
 }

@@ -1,6 +1,7 @@
 package conversation
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/tiktoken-go/tokenizer"
@@ -19,11 +20,34 @@ var codec = sync.OnceValue(func() tokenizer.Codec {
 	return c
 })
 
+// What of a text is counted. The codec takes time with the square of a text's length
+// if somebody wants it to, so it gets slices, and very long texts are estimated: four
+// bytes a token.
+const (
+	countedSlice = 1 << 10
+	countedMost  = 32 << 10
+)
+
 // tokens is how many tokens a text has for a model, and a tenth more.
 func tokens(text string) int {
-	n, err := codec().Count(text)
-	if err != nil {
-		n = len(text) // more than there can be
+	n := 0
+	if len(text) > countedMost {
+		n, text = (len(text)-countedMost)/4, text[:countedMost]
+	}
+	for len(text) > 0 {
+		slice := text[:min(countedSlice, len(text))]
+		if at := strings.LastIndexByte(slice, ' '); at > countedSlice/2 && len(slice) < len(text) {
+			slice = slice[:at]
+		}
+		n, text = n+count(slice), text[len(slice):]
 	}
 	return n*11/10 + lineTokens
+}
+
+func count(text string) int {
+	n, err := codec().Count(text)
+	if err != nil {
+		return len(text) // more than there can be
+	}
+	return n
 }

@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,7 +124,7 @@ func (t *turn) converse(ctx context.Context, now store.Turn, a attached, w *work
 		}
 		w.rounds = append(w.rounds, providers.Message{Role: providers.RoleAssistant, Text: reply.Text, Calls: reply.Calls})
 		for n, c := range reply.Calls {
-			result := t.do(ctx, now, tools, w, call{c, fmt.Sprintf("%d-%d-%d-%d-%d", t.conversation, now.AnsweredSeq, now.LastSeq, round, n)})
+			result := t.do(ctx, now, tools, w, call{c, fmt.Sprintf("%s-%d-%d", t.cursor(now), round, n)})
 			w.rounds = append(w.rounds, providers.Message{Role: providers.RoleTool, CallID: c.ID, Text: result})
 		}
 		if w.handOff != "" || ctx.Err() != nil {
@@ -134,6 +135,15 @@ func (t *turn) converse(ctx context.Context, now store.Turn, a attached, w *work
 		}
 	}
 	return providers.Answer{}, errEmpty
+}
+
+// cursor names what a turn answers, the same whenever it is tried again. A rehearsal is
+// like no other.
+func (t *turn) cursor(now store.Turn) string {
+	if t.rehearsal {
+		return "rehearsal-" + rand.Text()
+	}
+	return fmt.Sprintf("%d-%d-%d", t.conversation, now.AnsweredSeq, now.LastSeq)
 }
 
 // offered are the tools as models know them; none when enough was done.

@@ -227,6 +227,13 @@ func TestPoolKeepsOthersOut(t *testing.T) {
 	if got, err := r.Chat(t.Context(), q); err != nil || got.Provider != "b" || a.calls() > 0 {
 		t.Errorf("got %+v, %v", got, err)
 	}
+	for provider, name := range map[int64]string{1: "", 2: "b"} { // who is asked alone is asked inside the pool only
+		q.Provider = provider
+		if got, err := r.Chat(t.Context(), q); got.Provider != name || (err == nil) != (name != "") || a.calls() > 0 {
+			t.Errorf("provider %d alone: %+v, %v", provider, got, err)
+		}
+	}
+	q.Provider = 0
 	q.Pool = "asia"
 	if _, err := r.Chat(t.Context(), q); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), "asia") {
 		t.Errorf("an empty pool gave %v", err)

@@ -115,9 +115,9 @@ func (s *snapshot) inPool(pool string) []*candidate {
 	return rows
 }
 
-// alone is the row of one provider, or none.
-func (s *snapshot) alone(provider int64) []*candidate {
-	for _, c := range s.all() {
+// alone is the row of one provider among some, or none.
+func alone(rows []*candidate, provider int64) []*candidate {
+	for _, c := range rows {
 		if c.ID == provider {
 			return []*candidate{c}
 		}

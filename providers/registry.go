@@ -132,7 +132,7 @@ func (r *Registry) Chat(ctx context.Context, q Request) (Answer, error) {
 		return Answer{}, &Error{cause: err}
 	}
 	if q.Provider != 0 {
-		return r.ask(ctx, work, q.Conversation, r.snapshot.Load().alone(q.Provider))
+		return r.ask(ctx, work, q.Conversation, alone(r.snapshot.Load().inPool(q.Pool), q.Provider))
 	}
 	return r.run(ctx, work, q.Conversation, q.Pool)
 }

@@ -116,11 +116,15 @@ const indexTime = 10 * time.Minute
 // again, for the caller alone, or ErrNotFound.
 func (s *Store) ClaimSource(ctx context.Context) (Source, error) {
 	return one[Source](ctx, s.pool, `
+		with deadly as (
+		  update source set state = 'failed', failure = 'Indexing it ended the process again and again', due_at = clock() + @every::interval
+		  where state = 'indexing' and attempts >= @most and due_at <= clock() returning id)
 		update source set state = 'indexing', done = 0, attempts = attempts + 1, due_at = clock() + @time::interval
 		where id = (
 		  select id from source where (state in ('waiting', 'indexing') or kind = 'page') and due_at <= clock()
+		    and not (state = 'indexing' and attempts >= @most)
 		  order by due_at limit 1 for update skip locked)
-		returning `+sourceColumns, pgx.NamedArgs{"time": indexTime})
+		returning `+sourceColumns, pgx.NamedArgs{"time": indexTime, "most": mostIndexing, "every": pageEvery})
 }
 
 // Passage is a part of a document.
@@ -196,6 +200,14 @@ func (s *Store) PutOffSource(ctx context.Context, d Source, why string) error {
 		  due_at = clock() + case when attempts >= @most then @every::interval else attempts * attempts * interval '10 seconds' end
 		where id = @id and updated_at = @version and state = 'indexing'`,
 		pgx.NamedArgs{"id": d.ID, "version": d.UpdatedAt, "why": clean(why), "most": mostIndexing, "every": pageEvery})
+	return err
+}
+
+// ReleaseSource gives a claimed document back, as if it had not been claimed.
+func (s *Store) ReleaseSource(ctx context.Context, d Source) error {
+	_, err := s.pool.Exec(ctx, `
+		update source set state = 'waiting', attempts = attempts - 1, due_at = clock() where id = @id and updated_at = @version and state = 'indexing'`,
+		pgx.NamedArgs{"id": d.ID, "version": d.UpdatedAt})
 	return err
 }
 

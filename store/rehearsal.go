@@ -20,7 +20,8 @@ type Answered struct {
 func (s *Store) Answered(ctx context.Context, account, conversation int64, since time.Time, limit int) ([]Answered, error) {
 	return many[Answered](ctx, s.pool, `
 		select o.* from (
-		  select id from conversation where account_id = @account and (@conversation = 0::bigint or id = @conversation) and active_at >= @since
+		  select id from conversation k where account_id = @account and (@conversation = 0::bigint or id = @conversation) and active_at >= @since
+		    and exists (select from outbound where conversation_id = k.id and origin = 'bot' and created_at >= @since)
 		  order by active_at desc limit @limit) c,
 		lateral (
 		  select conversation_id, after_seq as seq, min(created_at) as at, string_agg(body, e'\n\n' order by out_seq) as said

@@ -40,6 +40,12 @@ func TestTurnOfThePastHoldsNothingOfWhatCameLater(t *testing.T) {
 	if len(said) != 2 || said[0].Seq != 4 || said[1].Seq != 2 || said[0].Said != "one\n\ntwo" {
 		t.Errorf("answered %+v", said)
 	}
+	for n := range 3 { // conversations that people have answer nothing
+		d.take(t, d.from(fmt.Sprint(12025550160+n), "", fmt.Sprint("quiet ", n)))
+	}
+	if one, err := d.Answered(t.Context(), d.account, 0, time.Now().Add(-time.Hour), 1); err != nil || len(one) != 1 || one[0].Seq != 4 {
+		t.Errorf("the newest answer is %+v, %v", one, err)
+	}
 	if later, err := d.Answered(t.Context(), d.account, id, time.Now().Add(time.Hour), 10); err != nil || len(later) != 0 {
 		t.Errorf("answered in the future: %+v, %v", later, err)
 	}

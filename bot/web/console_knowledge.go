@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -90,6 +91,7 @@ func (s *Server) showKnowledge(w http.ResponseWriter, r *http.Request, status in
 
 func (s *Server) knowledgeAdd(w http.ResponseWriter, r *http.Request) error {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(fileTime))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * fileTime))
 	d, err := typedDocument(r)
 	if err == nil {
 		_, err = s.addDocument(r.Context(), &newDocument{Body: d})
@@ -104,6 +106,9 @@ func (s *Server) knowledgeAdd(w http.ResponseWriter, r *http.Request) error {
 // typedDocument is what somebody typed or chose: a text, the address of a page, or a
 // file.
 func typedDocument(r *http.Request) (Document, error) {
+	if err := parsed(r); err != nil {
+		return Document{}, err
+	}
 	d := Document{Kind: r.FormValue("kind"), Title: r.FormValue("title"), Text: r.FormValue("text"), Address: strings.TrimSpace(r.FormValue("address"))}
 	if id, err := strconv.ParseInt(r.FormValue("account"), 10, 64); err == nil {
 		d.AccountID = &id
@@ -130,6 +135,19 @@ func typedDocument(r *http.Request) (Document, error) {
 		return d, err
 	}
 	return d, nil
+}
+
+// parsed reads a form with files, and says what is wrong with it.
+func parsed(r *http.Request) error {
+	var large *http.MaxBytesError
+	switch err := r.ParseMultipartForm(mostForm); {
+	case err == nil, errors.Is(err, http.ErrNotMultipart):
+		return nil
+	case errors.As(err, &large):
+		return errLargeFile
+	default:
+		return problem(http.StatusBadRequest, "broken_off", "The file broke off on its way; send it again")
+	}
 }
 
 func (s *Server) knowledgeRemove(w http.ResponseWriter, r *http.Request) error {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,6 +47,9 @@ func (s *Server) replayPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	known = slices.DeleteFunc(known, func(p store.Provider) bool {
+		return !p.Active || (a.ProviderPool != "" && !slices.Contains(p.Pools, a.ProviderPool))
+	})
 	v := replayPage{ID: id, Name: a.Name, Persona: a.Persona, Hours: spans[0].value, Limit: 10, Providers: known, Asked: r.Method == http.MethodPost}
 	if v.Asked {
 		if err := s.replay(r, &v); err != nil {

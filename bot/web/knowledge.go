@@ -72,6 +72,8 @@ func (s *Server) documentFile(ctx context.Context, id int64) (store.Source, erro
 	return readDocument(ctx, f.Label, from)
 }
 
+var errLargeFile = problem(http.StatusRequestEntityTooLarge, "file_too_large", "A file of which a document is made may have at most 20 MiB")
+
 // readDocument reads a file that becomes a document.
 func readDocument(ctx context.Context, name string, from io.Reader) (store.Source, error) {
 	content, err := io.ReadAll(io.LimitReader(from, conversation.MostFile+1))
@@ -79,7 +81,7 @@ func readDocument(ctx context.Context, name string, from io.Reader) (store.Sourc
 	case err != nil:
 		return store.Source{}, problem(http.StatusBadRequest, "broken_off", "The file broke off on its way; send it again")
 	case len(content) > conversation.MostFile:
-		return store.Source{}, problem(http.StatusRequestEntityTooLarge, "file_too_large", "A file of which a document is made may have at most 20 MiB")
+		return store.Source{}, errLargeFile
 	}
 	return conversation.DocumentOf(ctx, name, content)
 }

@@ -62,13 +62,18 @@ func TestDocumentsAreMadeOfFilesAndPages(t *testing.T) {
 		t.Errorf("of a picture came %+v", p)
 	}
 	c := h.signedIn()
-	for file, want := range map[string]int{"Dishes.txt": http.StatusSeeOther, "dishes.exe": http.StatusUnprocessableEntity} {
+	texts := map[int]string{
+		http.StatusSeeOther: strings.Repeat("soup\n", 20_000), http.StatusUnprocessableEntity: "MZ\x00\x01", http.StatusRequestEntityTooLarge: strings.Repeat("soup\n", 5_000_000),
+	}
+	for file, want := range map[string]int{
+		"Dishes.txt": http.StatusSeeOther, "dishes.exe": http.StatusUnprocessableEntity, "all-dishes.txt": http.StatusRequestEntityTooLarge,
+	} {
 		var form bytes.Buffer
 		w := multipart.NewWriter(&form)
 		must(t, w.WriteField("kind", "markdown"))
 		part, err := w.CreateFormFile("file", file)
 		must(t, err)
-		fmt.Fprint(part, map[int]string{http.StatusSeeOther: strings.Repeat("soup\n", 20_000), http.StatusUnprocessableEntity: "MZ\x00\x01"}[want])
+		fmt.Fprint(part, texts[want])
 		must(t, w.Close())
 		q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.server.URL+"/knowledge", &form)
 		must(t, err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -174,7 +175,7 @@ type actor struct{}
 
 func (actor) Rehearse(_ context.Context, now store.Turn, provider int64) (conversation.Rehearsal, error) {
 	if provider > 1 {
-		return conversation.Rehearsal{}, &providers.Error{Skipped: []string{"it is away"}}
+		return conversation.Rehearsal{}, fmt.Errorf("%w: it is away", conversation.ErrNoAnswer)
 	}
 	return conversation.Rehearsal{Bubbles: []string{"As " + now.Persona}, Provider: "stage"}, nil
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"frontdesk/conversation"
-	"frontdesk/providers"
 	"frontdesk/store"
 )
 
@@ -66,6 +65,9 @@ type Rehearsal struct {
 	CostMicros       *int64         `json:"cost_micros,omitempty" doc:"Missing: a price is unknown"`
 }
 
+// rehearsalTime leaves time to say what became of it.
+const rehearsalTime = answerTime - 20*time.Second
+
 type rehearseRequest struct {
 	ByID
 
@@ -89,10 +91,11 @@ func (s *Server) rehearse(ctx context.Context, in *rehearseRequest) (*one[Rehear
 	if in.Body.Persona != nil {
 		now.Persona = *in.Body.Persona
 	}
+	ctx, cancel := context.WithTimeout(ctx, rehearsalTime)
+	defer cancel()
 	r, err := s.o.Stage.Rehearse(ctx, now, in.Body.ProviderID)
-	var failed *providers.Error
-	if errors.As(err, &failed) {
-		return nil, problem(http.StatusBadGateway, "no_answer", failed.Error())
+	if errors.Is(err, conversation.ErrNoAnswer) {
+		return nil, problem(http.StatusBadGateway, "no_answer", err.Error())
 	}
 	if err != nil {
 		return nil, err

@@ -36,19 +36,19 @@ func (c knowledgeAddCommand) Run(ctx context.Context, s *Settings) error {
 		if err != nil {
 			return err
 		}
-		paths, err := c.files()
+		found, err := c.files()
 		if err != nil {
 			return &settingsError{err.Error()}
 		}
-		failed := 0
-		for _, path := range paths {
-			if err := c.add(ctx, d.Store, path, languages); err != nil {
+		failed, titles := 0, map[string]string{}
+		for _, f := range found {
+			if err := c.add(ctx, d.Store, f, titles, languages); err != nil {
 				failed++
-				fmt.Fprintf(os.Stderr, "%s: %v\n", path, err)
+				fmt.Fprintf(os.Stderr, "%s: %v\n", f.path, err)
 			}
 		}
 		if failed > 0 {
-			return &settingsError{fmt.Sprintf("%d of %d documents were not added, see above", failed, len(paths))}
+			return &settingsError{fmt.Sprintf("%d of %d documents were not added, see above", failed, len(found))}
 		}
 		return nil
 	})
@@ -57,35 +57,65 @@ func (c knowledgeAddCommand) Run(ctx context.Context, s *Settings) error {
 // readable are the endings of the files that are taken out of folders.
 var readable = []string{".md", ".markdown", ".txt", ".html", ".htm", ".pdf", ".json"}
 
+// named is something to add. Files of folders are named by where they stand there.
+type named struct{ path, title string }
+
 // files are the paths that were named, and the files of folders among them.
-func (c knowledgeAddCommand) files() ([]string, error) {
-	var all []string
+func (c knowledgeAddCommand) files() (all []named, err error) {
 	for _, path := range c.Paths {
 		if isAddress(path) {
-			all = append(all, path)
+			all = append(all, named{path: path})
 			continue
 		}
-		err := filepath.WalkDir(path, func(at string, entry fs.DirEntry, err error) error {
-			if err == nil && entry.Type().IsRegular() && (at == path || slices.Contains(readable, strings.ToLower(filepath.Ext(at)))) {
-				all = append(all, at)
-			}
-			return err
-		})
+		what, err := os.Stat(path)
 		if err != nil {
 			return nil, err
 		}
+		if !what.IsDir() {
+			all = append(all, named{path: path})
+			continue
+		}
+		inside, err := filesIn(path)
+		if err != nil {
+			return nil, err
+		}
+		if len(inside) == 0 {
+			return nil, fmt.Errorf("%s holds no file that can be read: %s", path, strings.Join(readable, ", "))
+		}
+		all = append(all, inside...)
 	}
 	return all, nil
+}
+
+// filesIn are the readable files of a folder, also behind links.
+func filesIn(folder string) (all []named, err error) {
+	err = filepath.WalkDir(folder, func(at string, entry fs.DirEntry, err error) error {
+		if err != nil || !slices.Contains(readable, strings.ToLower(filepath.Ext(at))) {
+			return err
+		}
+		if what, err := os.Stat(at); err != nil || !what.Mode().IsRegular() {
+			return err
+		}
+		inside, err := filepath.Rel(folder, at)
+		all = append(all, named{at, strings.TrimSuffix(filepath.ToSlash(inside), filepath.Ext(inside))})
+		return err
+	})
+	return all, err
 }
 
 func isAddress(path string) bool {
 	return strings.HasPrefix(path, "https://") || strings.HasPrefix(path, "http://")
 }
 
-func (c knowledgeAddCommand) add(ctx context.Context, to *store.Store, path string, languages []string) error {
-	d, err := documentAt(ctx, path)
+// add adds one document; titles are those of this run, by which two files would replace
+// each other.
+func (c knowledgeAddCommand) add(ctx context.Context, to *store.Store, f named, titles map[string]string, languages []string) error {
+	d, err := documentAt(ctx, f.path)
 	if err != nil {
 		return err
+	}
+	if f.title != "" {
+		d.Title = f.title
 	}
 	d.Language = c.Language
 	if c.Account != 0 {
@@ -94,6 +124,10 @@ func (c knowledgeAddCommand) add(ctx context.Context, to *store.Store, path stri
 	if d, err = conversation.Prepare(d, languages); err != nil {
 		return err
 	}
+	if other, taken := titles[d.Title]; taken {
+		return fmt.Errorf("%s has the same title, %q; give one of them another name", other, d.Title)
+	}
+	titles[d.Title] = f.path
 	d, added, err := to.PutSource(ctx, d)
 	if err != nil {
 		return err

@@ -126,18 +126,28 @@ func TestKnowledgeOfAFolderIsAddedAndReplaced(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(folder, "prices"), 0o700))
 	must(t, os.WriteFile(filepath.Join(folder, "hours.md"), []byte("# Hours\n\nFrom nine."), 0o600))
 	must(t, os.WriteFile(filepath.Join(folder, "prices", "cuts.txt"), []byte("A cut costs 30."), 0o600))
+	must(t, os.WriteFile(filepath.Join(folder, "prices", "hours.md"), []byte("# Prices by hour"), 0o600))
+	must(t, os.Symlink(filepath.Join(folder, "hours.md"), filepath.Join(folder, "linked.md")))
+	must(t, os.Mkdir(filepath.Join(folder, "empty"), 0o700))
 	must(t, os.WriteFile(filepath.Join(folder, "logo.png"), []byte("\x89PNG\r\n\x1a\n"), 0o600))
 	for _, word := range []string{"Added", "Replaced"} {
-		if said := r.command("knowledge", "add", folder); strings.Count(said, word) != 2 {
+		if said := r.command("knowledge", "add", folder); strings.Count(said, word) != 4 || !strings.Contains(said, "prices/hours") {
 			t.Errorf("%s: %s", word, said)
 		}
 	}
-	eventually(t, time.Minute, "the documents to be indexed", func() bool { return strings.Count(r.command("knowledge", "list"), "ready") == 2 })
-	c := exec.CommandContext(deadline(t, time.Minute), binary, "knowledge", "add", filepath.Join(folder, "logo.png"), filepath.Join(folder, "missing.md"))
-	c.Env = r.env
-	said, err := c.CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != exitSettings || !strings.Contains(string(said), "missing.md") {
-		t.Errorf("%v: %s", err, said)
+	eventually(t, time.Minute, "the documents to be indexed", func() bool { return strings.Count(r.command("knowledge", "list"), "ready") == 4 })
+	for says, paths := range map[string][]string{
+		"missing.md":                  {"missing.md"},
+		"image/png is not read":       {"logo.png"},
+		"holds no file":               {"empty"},
+		`has the same title, "hours"`: {"hours.md", "prices/hours.md"},
+	} {
+		c := exec.CommandContext(deadline(t, time.Minute), binary, append([]string{"knowledge", "add"}, paths...)...)
+		c.Env, c.Dir = r.env, folder
+		said, err := c.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != exitSettings || !strings.Contains(string(said), says) {
+			t.Errorf("%q: %v: %s", paths, err, said)
+		}
 	}
 }

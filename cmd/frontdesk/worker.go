@@ -43,7 +43,7 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	}
 	c.add("AI service", 200*time.Millisecond, w.ai.Close)
 
-	w.library = conversation.NewLibrary(d.Store, w.ai, providers.Guarded(s.AllowPrivate), c.log)
+	w.library = conversation.NewLibrary(d.Store, w.ai, providers.Guarded(nil), c.log) // private networks are for providers, not for what pages lead to
 	w.library.Start(ctx)
 	c.add("document library", 200*time.Millisecond, w.library.Close)
 
