@@ -336,6 +336,8 @@ func (d *desk) KeepPrompt(_ context.Context, p store.Prompt) error {
 	return nil
 }
 
+func (d *desk) WatchDrafts(context.Context, []int64) error { return nil }
+
 func (d *desk) AddNote(_ context.Context, _ int64, body, by string) (store.Note, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -236,6 +236,9 @@ func TestPersonWhoTakesOverFindsASummary(t *testing.T) {
 				if d.row(1).State != store.StateHuman || len(d.notes) != c.notes || (c.notes == 1 && d.notes[0] != "frontdesk: Wants a refund for a late cake.") {
 					t.Errorf("%s with notes %q", d.row(1).State, d.notes)
 				}
+				if _, err := d.p.Brief(t.Context(), 1); err != nil || len(d.notes) != c.notes+1 {
+					t.Errorf("summed up by hand: %v, notes %q", err, d.notes)
+				}
 				d.close()
 			})
 		})

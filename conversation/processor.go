@@ -37,6 +37,7 @@ type records interface {
 	PauseBot(ctx context.Context, conversation, lo int64, reason string) (bool, error)
 	ReturnConversations(ctx context.Context, accounts []int64) error
 	RaiseAlert(ctx context.Context, account int64, kind, says string) error
+	WatchDrafts(ctx context.Context, accounts []int64) error
 	Attachments(ctx context.Context, conversation, after, hi int64) ([]store.Attachment, error)
 	SetTranscript(ctx context.Context, message int64, words, by string) error
 	Tools(ctx context.Context, account int64) ([]store.Tool, error)
@@ -256,6 +257,9 @@ func (p *Processor) sweep(ctx context.Context) {
 func (p *Processor) sweepOnce(ctx context.Context) {
 	if err := p.store.ReturnConversations(ctx, p.accounts.Held()); err != nil && ctx.Err() == nil {
 		p.log.WarnContext(ctx, "Conversations not given back to the bot yet", slog.Any("error", err))
+	}
+	if err := p.store.WatchDrafts(ctx, p.accounts.Held()); err != nil && ctx.Err() == nil {
+		p.log.WarnContext(ctx, "Drafts that wait for long not looked for", slog.Any("error", err))
 	}
 	due, err := p.store.DueConversations(ctx, p.accounts.Held(), sweepLimit)
 	if err != nil && ctx.Err() == nil {

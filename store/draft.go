@@ -63,6 +63,27 @@ func (s *Store) DraftsWaiting(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
+// draftPatience is how long a draft may wait for a person before people are alerted.
+const draftPatience = 15 * time.Minute
+
+// WatchDrafts alerts people to the accounts whose drafts wait for long, and takes the
+// alert back once none does.
+func (s *Store) WatchDrafts(ctx context.Context, accounts []int64) error {
+	_, err := s.pool.Exec(ctx, `
+		with late as (
+		  select c.account_id, count(*) as drafts from draft d join conversation c on c.id = d.conversation_id
+		  where d.decision is null and d.made_at < clock() - @patience::interval and c.account_id = any(@accounts) group by c.account_id),
+		raised as (
+		  insert into alert (account_id, kind, says)
+		  select account_id, 'drafts_wait', case drafts when 1 then 'A customer waits' else drafts || ' customers wait' end || ' for somebody to send, change or reject what the bot would say'
+		  from late
+		  on conflict (coalesce(account_id, 0), kind) where resolved_at is null do update set says = excluded.says)
+		update alert set resolved_at = clock()
+		where kind = 'drafts_wait' and resolved_at is null and account_id = any(@accounts) and account_id not in (select account_id from late)`,
+		pgx.NamedArgs{"patience": draftPatience, "accounts": accounts})
+	return err
+}
+
 // Draft is one draft, or ErrNotFound.
 func (s *Store) Draft(ctx context.Context, id int64) (Draft, error) {
 	return one[Draft](ctx, s.pool, drafts+` where d.id = @id`, pgx.NamedArgs{"id": id})

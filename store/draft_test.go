@@ -144,3 +144,32 @@ func TestShadowDraftsWhilePeopleAnswer(t *testing.T) {
 		t.Fatalf("the approval says %v", err)
 	}
 }
+
+func TestPeopleAreAlertedToDraftsThatWaitForLong(t *testing.T) {
+	t.Parallel()
+	d := drafting(t, store.AnsweringApprove)
+	c := d.receive(t, "M1").ConversationID
+	d.answer(t, c, 0, 1, false)
+	open := func() []store.Alert {
+		t.Helper()
+		must(t, d.WatchDrafts(t.Context(), []int64{d.account}))
+		alerts, err := d.Alerts(t.Context(), false, store.Page{Limit: 10})
+		must(t, err)
+		return alerts
+	}
+	if alerts := open(); len(alerts) != 0 {
+		t.Errorf("at once: %+v", alerts)
+	}
+	must(t, d.Skew(t.Context(), 16*time.Minute))
+	if alerts := open(); len(alerts) != 1 || alerts[0].Kind != "drafts_wait" || *alerts[0].AccountID != d.account {
+		t.Errorf("after 16 minutes: %+v", alerts)
+	}
+	if alerts := open(); len(alerts) != 1 || alerts[0].Times != 1 {
+		t.Errorf("looked at twice: %+v", alerts)
+	}
+	_, err := d.RejectDraft(t.Context(), d.newest(t, c).ID, "admin")
+	must(t, err)
+	if alerts := open(); len(alerts) != 0 {
+		t.Errorf("after the draft was rejected: %+v", alerts)
+	}
+}

@@ -252,6 +252,9 @@ func (s *Server) doWith(r *http.Request, c store.ConversationSummary, action str
 	case "reject-draft":
 		_, err := s.store.RejectDraft(ctx, draft, asker(ctx))
 		return err
+	case "summary":
+		_, err := s.sumUp(ctx, &ByID{c.ID})
+		return err
 	case "reply":
 		_, err := s.reply(ctx, c, text, "")
 		return err

@@ -180,6 +180,10 @@ func (actor) Rehearse(_ context.Context, now store.Turn, provider int64) (conver
 	return conversation.Rehearsal{Bubbles: []string{"As " + now.Persona}, Provider: "stage"}, nil
 }
 
+func (actor) Brief(context.Context, int64) (store.Note, error) {
+	return store.Note{ID: 1, Body: "Wants a table.", By: "frontdesk"}, nil
+}
+
 // phones are a sandbox in which one message was written.
 type phones struct{}
 

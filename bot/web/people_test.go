@@ -190,6 +190,10 @@ func TestAnswerIsRehearsedWithAnotherPersonaOrProvider(t *testing.T) {
 	if err != nil || !queued {
 		t.Fatal(queued, err)
 	}
+	note := decoded[web.Note](t, h.call(h.tokens[store.RoleAgent], http.MethodPost, fmt.Sprintf("/api/v1/conversations/%d/summary", id), ""), http.StatusOK)
+	if note.Text != "Wants a table." || note.By != "frontdesk" {
+		t.Errorf("summed up as %+v", note)
+	}
 	said := h.admin(http.MethodGet, fmt.Sprintf("/api/v1/accounts/%d/answers", account), "")
 	contains(t, said.body, `"said":"Yes."`, `"seq":1`)
 	path := fmt.Sprintf("/api/v1/conversations/%d/rehearse", id)

@@ -78,11 +78,32 @@ type rehearseRequest struct {
 	}
 }
 
+var errNoStage = problem(http.StatusConflict, "no_stage", "This process asks no models; ask one that answers customers")
+
+// sumUp notes what a conversation is about, for a person who takes it over.
+func (s *Server) sumUp(ctx context.Context, in *ByID) (*one[Note], error) {
+	c, err := s.conversationOf(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if s.o.Stage == nil {
+		return nil, errNoStage
+	}
+	n, err := s.o.Stage.Brief(ctx, c.ID)
+	if errors.Is(err, conversation.ErrNoAnswer) {
+		return nil, problem(http.StatusBadGateway, "no_answer", "No provider could sum it up; try again, or read it")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &one[Note]{Note{n.ID, n.Body, n.By, n.At}}, nil
+}
+
 // rehearse has the bot answer a message of the past, with another persona or provider;
 // nothing comes of it.
 func (s *Server) rehearse(ctx context.Context, in *rehearseRequest) (*one[Rehearsal], error) {
 	if s.o.Stage == nil {
-		return nil, problem(http.StatusConflict, "no_stage", "This process cannot rehearse answers; ask one that answers customers")
+		return nil, errNoStage
 	}
 	now, err := s.store.TurnAt(ctx, in.ID, in.Body.Seq)
 	if err != nil {

@@ -80,6 +80,7 @@ func (s *Server) operations(api huma.API) {
 	route(d, store.RoleAgent, http.MethodPost, "/conversations/{id}/messages", "Reply as a person, who has the conversation then", s.replyAsPerson)
 	route(d, store.RoleAgent, http.MethodGet, "/conversations/{id}/notes", "List what people noted for each other", s.listNotes)
 	route(d, store.RoleAgent, http.MethodPost, "/conversations/{id}/notes", "Add a note", s.addNote)
+	route(d, store.RoleAgent, http.MethodPost, "/conversations/{id}/summary", "Note what the conversation is about, for whoever takes it over", s.sumUp)
 
 	route(d, store.RoleViewer, http.MethodGet, "/conversations/{id}/drafts", "List what the bot wrote and did not send itself, the newest first", s.listDrafts)
 	route(d, store.RoleViewer, http.MethodGet, "/drafts", "List drafts that wait for a person", s.listWaitingDrafts)

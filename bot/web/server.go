@@ -120,10 +120,11 @@ type brain interface {
 	Reload()
 }
 
-// stage has the bot answer without anything coming of it. *conversation.Processor is the
+// stage has models say something that no customer reads. *conversation.Processor is the
 // real one.
 type stage interface {
 	Rehearse(ctx context.Context, now store.Turn, provider int64) (conversation.Rehearsal, error)
+	Brief(ctx context.Context, conversation int64) (store.Note, error)
 }
 
 // Sandbox moves the phones of the loopback WhatsApp.
@@ -164,7 +165,7 @@ type Options struct {
 	Version            string
 	Queued             func(account, conversation int64) // hears of every message that was queued
 	Library            library                           // finds what documents say; nil: nothing does
-	Stage              stage                             // where answers are rehearsed; nil: they cannot be
+	Stage              stage                             // where answers are rehearsed and summaries made; nil: nowhere
 	Follow             Follow
 	Files              store.Files  // nil: files are refused
 	Fetch              *http.Client // reaches only what the public may name
