@@ -108,6 +108,7 @@ func TestEightProcessesSpendAQuotaExactly(t *testing.T) {
 
 func TestProcessKilledInACallLeaksNothingAfterTheSweep(t *testing.T) {
 	s, dsn := open(t)
+	begin := noon(t, s)
 	p := addProvider(t, s, store.Provider{RequestLimit: new(int64(2)), CostLimit: new(int64(1000)), InputPrice: new(int64(1)), OutputPrice: new(int64(1))})
 	c, said := spender(t, 0, p.ID, dsn)
 	if !said.Scan() || said.Text() != "reserved" {
@@ -120,7 +121,7 @@ func TestProcessKilledInACallLeaksNothingAfterTheSweep(t *testing.T) {
 	if u := today(t, s, p.ID); u.ReservedTokens != 100 || u.Requests != 1 {
 		t.Fatalf("before the sweep: %+v", u)
 	}
-	must(t, s.Skew(t.Context(), 151*time.Second))
+	must(t, s.Skew(t.Context(), begin+151*time.Second))
 	if n, err := s.SweepReservations(t.Context(), 150*time.Second); err != nil || n != 1 {
 		t.Fatalf("swept %d, %v", n, err)
 	}

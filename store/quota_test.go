@@ -153,14 +153,24 @@ func TestDayBeginsInTheProvidersZone(t *testing.T) {
 	}
 }
 
+// noon moves the clock to noon, as a day may end within any test, and returns by how
+// much.
+func noon(t *testing.T, s *store.Store) time.Duration {
+	t.Helper()
+	by := time.Until(time.Now().UTC().Truncate(24 * time.Hour).Add(12 * time.Hour))
+	must(t, s.Skew(t.Context(), by))
+	return by
+}
+
 func TestSweepBooksEstimateAndLateSettleCorrectsIt(t *testing.T) {
 	s, _ := open(t)
+	begin := noon(t, s)
 	p := addProvider(t, s, store.Provider{CostLimit: new(int64(1000)), InputPrice: new(int64(1)), OutputPrice: new(int64(1))})
 	r := reserve(t, s, p.ID, 100, 50)
 	if n, err := s.SweepReservations(t.Context(), 150*time.Second); err != nil || n != 0 {
 		t.Fatalf("swept %d young reservations, %v", n, err)
 	}
-	must(t, s.Skew(t.Context(), 151*time.Second))
+	must(t, s.Skew(t.Context(), begin+151*time.Second))
 	if n, err := s.SweepReservations(t.Context(), 150*time.Second); err != nil || n != 1 {
 		t.Fatalf("swept %d, %v; want 1", n, err)
 	}
