@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -185,17 +186,19 @@ func (w *world) queue(m *bot.Manager, account int64, customer string, from, n in
 // awaitAnswers waits until the customer sees n answers and returns them in order.
 func (w *world) awaitAnswers(customer, phone string, n int) []wasim.Message {
 	w.t.Helper()
-	var seen []wasim.Message
-	eventually(w.t, fmt.Sprint(n, " answers on the phone of ", customer), func() bool {
-		seen = nil
-		for _, m := range w.wa.Customer(customer).Messages(phone) {
-			if !m.FromCustomer {
-				seen = append(seen, m)
-			}
+	c, over := w.wa.Customer(customer), time.After(2*time.Minute)
+	for {
+		changed := c.Changed()
+		seen := slices.DeleteFunc(c.Messages(phone), func(m wasim.Message) bool { return m.FromCustomer })
+		if len(seen) >= n {
+			return seen
 		}
-		return len(seen) >= n
-	})
-	return seen
+		select {
+		case <-changed:
+		case <-over:
+			w.t.Fatalf("%s has seen %d of %d answers: %v", customer, len(seen), n, w.wa.Stats())
+		}
+	}
 }
 
 // numbered fails unless texts are what, from and onwards, in order and once.

@@ -19,9 +19,6 @@ import (
 //go:embed schema.json
 var schemaText []byte
 
-// Schema is the JSON Schema of definitions (2020-12), for editors.
-func Schema() []byte { return slices.Clone(schemaText) }
-
 // MostDefinition is how long a definition may be, in bytes.
 const MostDefinition = 256 << 10
 

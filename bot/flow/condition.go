@@ -3,7 +3,6 @@ package flow
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"reflect"
 	"strings"
 )
@@ -140,13 +139,4 @@ func among(list []any, value any) bool {
 		}
 	}
 	return false
-}
-
-// String is the condition as JSON.
-func (c *Condition) String() string {
-	encoded, err := json.Marshal(c)
-	if err != nil {
-		return fmt.Sprint(err)
-	}
-	return string(encoded)
 }
