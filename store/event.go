@@ -1,0 +1,100 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// EventHours is how long events are kept.
+const EventHours = 24
+
+// Event is something that happened. Those of an execution are numbered by Seq without
+// a gap; Epoch grows with every process that goes on with it.
+type Event struct {
+	ID             int64
+	XID            int64 `db:"xid"` // with ID its place in the order of all
+	Type           string
+	ExecutionID    *int64
+	FlowID         *int64
+	Flow           string // its name
+	AccountID      *int64
+	ConversationID *int64
+	MessageID      *int64
+	OutboundID     *int64
+	Epoch          int64
+	Seq            int64
+	Test           bool
+	Data           json.RawMessage // an object
+	At             time.Time
+
+	// Of the message that it speaks of, as it is now.
+	WaID   string
+	Chat   string
+	Kind   string
+	Body   string
+	FileID *int64
+	Status string // as in Outbound, "received", or "phone": typed there
+	Origin string // as in Outbound, "customer" or "phone"
+}
+
+// Place is where a reader of all events is; the zero value is before the first.
+type Place struct {
+	XID int64 `db:"xid"`
+	ID  int64
+}
+
+// Place is the event's own.
+func (e Event) Place() Place { return Place{e.XID, e.ID} }
+
+// eventRows are the rows of e, which the statement defines, with what they speak of.
+const eventRows = `
+	select e.id, e.xid::text::bigint as xid, e.type, e.execution_id, e.flow_id, coalesce(f.name, '') as flow, e.account_id, e.conversation_id,
+	  e.message_id, e.outbound_id, e.epoch, e.seq, e.test, e.data, e.at,
+	  coalesce(m.wa_id, o.wa_id, '') as wa_id, coalesce(c.chat, '') as chat, coalesce(m.kind, o.kind, '') as kind,
+	  coalesce(m.body, o.body, '') as body, coalesce(d.file_id, o.file_id) as file_id,
+	  coalesce(m.status, o.status, '') as status, coalesce(m.origin, o.origin, '') as origin
+	from e
+	left join flow f on f.id = e.flow_id
+	left join conversation c on c.id = e.conversation_id
+	left join lateral (
+	  select wa_id, ` + shownKind + ` as kind, ` + shownBody + ` as body, case direction when 'in' then 'received' else 'phone' end as status,
+	    case direction when 'in' then 'customer' else 'phone' end as origin from message where id = e.message_id) m on true
+	left join media d on d.message_id = e.message_id
+	left join lateral (select wa_id, kind, body, file_id, origin,` + outboundStatus + ` from outbound where id = e.outbound_id) o on true`
+
+// EventsAfter are the events behind a place that no transaction under way can come
+// before, in order. A reader that goes on behind the last one misses none.
+func (s *Store) EventsAfter(ctx context.Context, p Place, limit int) ([]Event, error) {
+	return many[Event](ctx, s.pool, `
+		with e as (
+		  select * from event
+		  where (xid, id) > (@xid::text::xid8, @id) and xid < pg_snapshot_xmin(pg_current_snapshot())
+		  order by xid, id limit @limit)`+eventRows+` order by e.xid, e.id`,
+		pgx.NamedArgs{"xid": p.XID, "id": p.ID, "limit": limit})
+}
+
+// LatestPlace is behind all that EventsAfter would return now.
+func (s *Store) LatestPlace(ctx context.Context) (Place, error) {
+	return one[Place](ctx, s.pool, `
+		select pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1 as xid, 9223372036854775807 as id`, nil)
+}
+
+// EventsOf are events of one execution with a Seq above after, in order.
+func (s *Store) EventsOf(ctx context.Context, execution, after int64, limit int) ([]Event, error) {
+	return many[Event](ctx, s.pool, `
+		with e as (select * from event where execution_id = @execution and seq > @after order by seq limit @limit)`+eventRows+` order by e.seq`,
+		pgx.NamedArgs{"execution": execution, "after": after, "limit": limit})
+}
+
+// DropEvents forgets what is older than EventHours, at most limit of it, and says how
+// many that were.
+func (s *Store) DropEvents(ctx context.Context, limit int) (int, error) {
+	done, err := s.hasty.Exec(ctx, `
+		delete from event where id in (
+		  select id from event where at < clock() - @hours * interval '1 hour' order by id limit @limit)`,
+		pgx.NamedArgs{"hours": EventHours, "limit": limit})
+	return int(done.RowsAffected()), err
+}
