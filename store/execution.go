@@ -219,7 +219,7 @@ var ErrMoved = errors.New("the execution was taken over")
 // fence writes about a running execution as long as it is still the caller's: it sets
 // columns and adds events in one statement, numbered behind the last one.
 func (s *Store) fence(ctx context.Context, x *Execution, set string, args pgx.NamedArgs, events ...StepEvent) error {
-	args["id"], args["owner"], args["epoch"], args["events"] = x.ID, x.Owner, x.Epoch, events
+	args["id"], args["owner"], args["epoch"], args["events"] = x.ID, x.Owner, x.Epoch, append([]StepEvent{}, events...)
 	args["n"] = len(events)
 	err := s.pool.QueryRow(ctx, `
 		with x as (
