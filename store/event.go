@@ -71,7 +71,7 @@ func (s *Store) EventsAfter(ctx context.Context, p Place, limit int) ([]Event, e
 	return many[Event](ctx, s.pool, `
 		with e as (
 		  select * from event
-		  where (xid, id) > (@xid::text::xid8, @id) and xid < pg_snapshot_xmin(pg_current_snapshot())
+		  where (xid, id) > (@xid::bigint::text::xid8, @id) and xid < pg_snapshot_xmin(pg_current_snapshot())
 		  order by xid, id limit @limit)`+eventRows+` order by e.xid, e.id`,
 		pgx.NamedArgs{"xid": p.XID, "id": p.ID, "limit": limit})
 }
@@ -97,4 +97,18 @@ func (s *Store) DropEvents(ctx context.Context, limit int) (int, error) {
 		  select id from event where at < clock() - @hours * interval '1 hour' order by id limit @limit)`,
 		pgx.NamedArgs{"hours": EventHours, "limit": limit})
 	return int(done.RowsAffected()), err
+}
+
+// Cursor is how far a reader for everybody has come, or ErrNotFound.
+func (s *Store) Cursor(ctx context.Context, name string) (Place, error) {
+	return one[Place](ctx, s.pool, `select xid::text::bigint as xid, id from event_cursor where name = @name`, pgx.NamedArgs{"name": name})
+}
+
+// MoveCursor notes that a reader has come to a place. It never goes back.
+func (s *Store) MoveCursor(ctx context.Context, name string, to Place) error {
+	_, err := s.pool.Exec(ctx, `
+		insert into event_cursor as c (name, xid, id) values (@name, @xid::bigint::text::xid8, @id)
+		on conflict (name) do update set xid = excluded.xid, id = excluded.id where (c.xid, c.id) < (excluded.xid, excluded.id)`,
+		pgx.NamedArgs{"name": name, "xid": to.XID, "id": to.ID})
+	return err
 }

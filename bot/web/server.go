@@ -48,7 +48,7 @@ type records interface {
 	Merges(ctx context.Context, contact int64) ([]store.Merge, error)
 	MergeContacts(ctx context.Context, one, other int64, by string) (survivor int64, err error)
 	UnmergeContact(ctx context.Context, contact int64, by string) (store.Merge, error)
-	AddFile(ctx context.Context, f store.File) (store.File, error)
+	KeepFile(ctx context.Context, files store.Files, u store.Upload) (store.File, error)
 	File(ctx context.Context, id int64) (store.File, error)
 	SetProxy(ctx context.Context, account int64, address string) error
 	StatusHistory(ctx context.Context, account int64, p store.Page) ([]store.StatusEvent, error)
