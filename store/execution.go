@@ -119,13 +119,11 @@ type NewExecution struct {
 	RequestHash    []byte
 	ReplayOf       *int64
 	Step           int // where it begins; steps before it are those of ReplayOf
+	MostTests      int // of a webhook that may wait (L24)
 }
 
-// Bounds of what waits (L16, L24).
-const (
-	MostQueued      = 10_000
-	MostTestsQueued = 100 // for each webhook
-)
+// MostQueued is how many executions may wait for a place (L16).
+const MostQueued = 10_000
 
 // What AddExecution refuses.
 var (
@@ -171,7 +169,7 @@ func (s *Store) addExecution(ctx context.Context, n NewExecution) (Execution, er
 		pgx.NamedArgs{
 			"flow": n.FlowID, "version": n.Version, "webhook": n.WebhookID, "account": n.AccountID, "contact": n.ContactID, "chat": n.Chat,
 			"conversation": n.ConversationID, "trigger": n.Trigger, "test": n.Test, "key": clean(n.DeliveryKey), "hash": n.RequestHash,
-			"replay_of": n.ReplayOf, "step": n.Step, "most": MostQueued, "most_tests": MostTestsQueued,
+			"replay_of": n.ReplayOf, "step": n.Step, "most": MostQueued, "most_tests": n.MostTests,
 		})
 	if errors.Is(err, ErrNotFound) {
 		return x, ErrQueueFull

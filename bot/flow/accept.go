@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +36,9 @@ var (
 // InputError says that a trigger's input is not as the flow wants it.
 type InputError struct{ Problems []string } // each with a JSON pointer
 
-func (e *InputError) Error() string { return "the input is not as the flow wants it" }
+func (e *InputError) Error() string {
+	return "the input is not as the flow wants it: " + strings.Join(e.Problems, "; ")
+}
 
 // Accept stores an execution; once it returns nil, the execution will run even if the
 // process dies in the next instant. The same delivery again is replayed.
@@ -58,17 +61,23 @@ func (e *Engine) Accept(ctx context.Context, s Start) (x store.Execution, replay
 	x, replayed, err = e.store.AddExecution(ctx, n)
 	if err == nil && !replayed {
 		e.crowded(ctx)
+		e.o.Accepted(x.ID)
 		e.Wake()
 	}
 	return x, replayed, err
 }
 
 // wanted is the execution that a start asks for.
-func (e *Engine) wanted(ctx context.Context, f store.Flow, d Definition, s Start) (n store.NewExecution, err error) {
+func (e *Engine) wanted(ctx context.Context, f store.Flow, d prepared, s Start) (n store.NewExecution, err error) {
 	values := map[string]any{"trigger": s.Trigger}
-	n = store.NewExecution{FlowID: f.ID, Version: f.Version, Test: s.Test, DeliveryKey: s.Key, RequestHash: s.Hash, Chat: s.Chat}
+	n = store.NewExecution{FlowID: f.ID, Version: f.Version, Test: s.Test, DeliveryKey: s.Key, RequestHash: s.Hash, Chat: s.Chat, MostTests: e.o.TestsWaiting}
 	if n.Trigger, err = json.Marshal(s.Trigger); err != nil {
 		return n, err
+	}
+	if d.input != nil {
+		if err := d.input.Validate(s.Trigger["body"]); err != nil {
+			return n, inputError(err)
+		}
 	}
 	if !d.Trigger.When.Holds(values) {
 		n.Step = len(d.Steps) // it ends at once, and can be looked at
@@ -78,9 +87,18 @@ func (e *Engine) wanted(ctx context.Context, f store.Flow, d Definition, s Start
 		n.AccountID = given(s.Account)
 	}
 	if d.Contact != "" && n.Step == 0 {
-		err = e.address(ctx, d, values, &n)
+		err = e.address(ctx, d.Definition, values, &n)
 	}
 	return n, err
+}
+
+// inputError says what the schema of an input finds wrong.
+func inputError(err error) error {
+	var problems []string
+	for _, p := range problemsOf(err) {
+		problems = append(problems, "/body"+p.Pointer+": "+p.Says)
+	}
+	return &InputError{problems}
 }
 
 // given is a value that is there, or nil.
@@ -147,6 +165,7 @@ func (e *Engine) Replay(ctx context.Context, id int64, from int) (store.Executio
 	x, _, err := e.store.AddExecution(ctx, store.NewExecution{
 		FlowID: old.FlowID, Version: old.Version, WebhookID: old.WebhookID, AccountID: old.AccountID, ContactID: old.ContactID, Chat: old.Chat,
 		ConversationID: old.ConversationID, Trigger: old.Trigger, Test: old.Test, ReplayOf: &old.ID, Step: min(max(0, from), old.Step),
+		MostTests: e.o.TestsWaiting,
 	})
 	if err == nil {
 		e.Wake()

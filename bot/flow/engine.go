@@ -18,6 +18,7 @@ import (
 const (
 	usualLimit   = 50              // L16
 	usualTests   = 10              // L24
+	usualWaiting = 100             // L24
 	usualLinger  = 5 * time.Second // L17
 	usualLease   = 12 * time.Second
 	longestSleep = time.Second     // between two looks at what is due
@@ -67,19 +68,21 @@ type records interface {
 // Options are what an engine needs to know. Store, Process and AI are required; a limit
 // that is left out has its usual value.
 type Options struct {
-	Store   records
-	Process store.Process // whose heartbeat says that this engine lives
-	AI      brain
-	HTTP    *http.Client                      // the guarded way to other services
-	Files   store.Files                       // nil: there is no place for files
-	Queued  func(account, conversation int64) // hears of every message that was queued
-	Plain   func(markdown string) string      // what a model wrote, as WhatsApp shows it; nil: as it is
-	Log     *slog.Logger
+	Store    records
+	Process  store.Process // whose heartbeat says that this engine lives
+	AI       brain
+	HTTP     *http.Client                      // the guarded way to other services
+	Files    store.Files                       // nil: there is no place for files
+	Queued   func(account, conversation int64) // hears of every message that was queued
+	Accepted func(execution int64)             // hears of every execution that was accepted, which others may run
+	Plain    func(markdown string) string      // what a model wrote, as WhatsApp shows it; nil: as it is
+	Log      *slog.Logger
 
-	Limit  int           // executions at once (L16)
-	Tests  int           // of them tests (L24)
-	Linger time.Duration // of one that ended, in the registry (L17)
-	Lease  time.Duration // after which a silent process is dead
+	Limit        int           // executions at once (L16)
+	Tests        int           // of them tests (L24)
+	TestsWaiting int           // for a place, of each webhook (L24)
+	Linger       time.Duration // of one that ended, in the registry (L17)
+	Lease        time.Duration // after which a silent process is dead
 }
 
 // Engine runs executions. Its methods may be called from any goroutine.
@@ -112,10 +115,14 @@ func New(o Options) *Engine {
 	if o.Queued == nil {
 		o.Queued = func(int64, int64) {}
 	}
+	if o.Accepted == nil {
+		o.Accepted = func(int64) {}
+	}
 	if o.Plain == nil {
 		o.Plain = func(text string) string { return text }
 	}
-	o.Limit, o.Tests, o.Linger, o.Lease = or(o.Limit, usualLimit), or(o.Tests, usualTests), or(o.Linger, usualLinger), or(o.Lease, usualLease)
+	o.Limit, o.Tests, o.TestsWaiting = or(o.Limit, usualLimit), or(o.Tests, usualTests), or(o.TestsWaiting, usualWaiting)
+	o.Linger, o.Lease = or(o.Linger, usualLinger), or(o.Lease, usualLease)
 	e := &Engine{
 		o: o, store: o.Store, log: o.Log, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), news: news{wake: make(chan struct{}, 1)},
 		registry: registry{limit: o.Limit, tests: o.Tests, linger: o.Linger, entries: map[int64]*entry{}},

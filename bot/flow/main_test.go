@@ -234,7 +234,7 @@ func (s *service) seen() []*http.Request {
 // model is a provider that says what it is told to.
 type model struct {
 	mu    sync.Mutex
-	says  string             // "": it fails; guarded by mu
+	says  string              // "": it fails; guarded by mu
 	asked []providers.Request // guarded by mu
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"time"
 
 	"frontdesk/store"
@@ -98,7 +99,7 @@ func (r *run) load(ctx context.Context) error {
 		}
 		steps[s.Name] = result
 	}
-	r.d, r.values = d, map[string]any{"trigger": trigger, "steps": steps}
+	r.d, r.values = d.Definition, map[string]any{"trigger": trigger, "steps": steps}
 	return r.meet(ctx)
 }
 
@@ -276,8 +277,6 @@ func (r *run) spent() time.Duration {
 // event is one about a step.
 func (r *run) event(kind string, s Step, about map[string]any) store.StepEvent {
 	data := map[string]any{"step": map[string]any{"name": s.ID, "type": s.Type, "position": r.x.Step}}
-	for name, value := range about {
-		data[name] = value
-	}
+	maps.Copy(data, about)
 	return store.StepEvent{Type: kind, Data: data}
 }

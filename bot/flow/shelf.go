@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"frontdesk/store"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // library holds flows. *store.Store is the real one.
@@ -24,9 +26,9 @@ const mostShelved = 500
 // when one of them has changed.
 type shelf struct {
 	mu     sync.Mutex
-	ready  map[version]Definition // guarded by mu
-	active []active               // guarded by mu
-	fresh  bool                   // active is; guarded by mu
+	ready  map[version]prepared // guarded by mu
+	active []active             // guarded by mu
+	fresh  bool                 // active is; guarded by mu
 }
 
 type version struct {
@@ -34,15 +36,22 @@ type version struct {
 	number int
 }
 
+// prepared is a definition with the schema of its input, if it has one.
+type prepared struct {
+	Definition
+
+	input *jsonschema.Schema
+}
+
 // active is a flow that may be started.
 type active struct {
 	store.Flow
 
-	d Definition
+	d prepared
 }
 
 // definition is one version of a flow.
-func (e *Engine) definition(ctx context.Context, flow int64, number int) (Definition, error) {
+func (e *Engine) definition(ctx context.Context, flow int64, number int) (prepared, error) {
 	e.shelf.mu.Lock()
 	d, known := e.shelf.ready[version{flow, number}]
 	e.shelf.mu.Unlock()
@@ -57,15 +66,21 @@ func (e *Engine) definition(ctx context.Context, flow int64, number int) (Defini
 }
 
 // put reads a definition that was checked when it was stored.
-func (s *shelf) put(f store.Flow) (Definition, error) {
-	var d Definition
-	if err := json.Unmarshal(f.Definition, &d); err != nil {
+func (s *shelf) put(f store.Flow) (prepared, error) {
+	var d prepared
+	if err := json.Unmarshal(f.Definition, &d.Definition); err != nil {
 		return d, fmt.Errorf("read flow %s: %w", f.Name, err)
+	}
+	if len(d.Trigger.Input) > 0 {
+		var err error
+		if d.input, err = compile(d.Trigger.Input); err != nil {
+			return d, fmt.Errorf("read flow %s: %w", f.Name, err)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ready == nil || len(s.ready) >= mostShelved {
-		s.ready = map[version]Definition{}
+		s.ready = map[version]prepared{}
 	}
 	s.ready[version{f.ID, f.Version}] = d
 	return d, nil

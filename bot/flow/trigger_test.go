@@ -35,7 +35,10 @@ func TestAMessageStartsAFlowOnce(t *testing.T) {
 	h.done(h.sql.Exec(t.Context(), `delete from event_cursor`)) // as if a crash had come before it was written
 	h.done(h.sql.Exec(t.Context(), `insert into event_cursor values ('flows', '1', 0)`))
 	h.engine.Hear(nil)
-	h.eventually("all was read again", func() bool { h.engine.Hear(nil); return h.count(`select count(*) from event_cursor where xid > '1'`) == 1 })
+	h.eventually("all was read again", func() bool {
+		h.engine.Hear(nil)
+		return h.count(`select count(*) from event_cursor where xid > '1'`) == 1
+	})
 	if n := h.count(`select count(*) from execution`); n != 1 {
 		t.Errorf("%d executions, want 1", n)
 	}

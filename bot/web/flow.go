@@ -181,7 +181,7 @@ func refusedFlow(err error) error {
 	case errors.Is(err, flow.ErrContact):
 		return problem(http.StatusUnprocessableEntity, "no_contact", err.Error())
 	case errors.As(err, &input):
-		return problem(http.StatusUnprocessableEntity, "bad_input", input.Error(), input.Problems...)
+		return problem(http.StatusUnprocessableEntity, "bad_input", "The input is not as the flow wants it", input.Problems...)
 	case errors.Is(err, store.ErrDeliveryReused):
 		return problem(http.StatusUnprocessableEntity, "idempotency_key_reused", err.Error())
 	case errors.Is(err, store.ErrQueueFull):
