@@ -108,3 +108,11 @@ func (f File) Natural() string {
 	}
 	return "document"
 }
+
+// ForgetFile removes a file that nothing speaks of.
+func (s *Store) ForgetFile(ctx context.Context, files Files, f File) error {
+	if _, err := s.pool.Exec(ctx, `delete from file where id = $1`, f.ID); err != nil {
+		return err
+	}
+	return files.Remove(ctx, f.Name)
+}

@@ -134,3 +134,13 @@ func (e *Engine) readActive(ctx context.Context) (all []active, err error) {
 	e.shelf.active = all
 	return all, nil
 }
+
+// Current is the newest version of a flow, or store.ErrNotFound.
+func (e *Engine) Current(ctx context.Context, flow int64) (Definition, error) {
+	f, err := e.store.Flow(ctx, flow)
+	if err != nil {
+		return Definition{}, err
+	}
+	d, err := e.definition(ctx, f.ID, f.Version)
+	return d.Definition, err
+}
