@@ -12,7 +12,7 @@ const problemType = "application/problem+json"
 
 // problem is a refusal (RFC 9457). Code is stable and meant for programs, Detail a
 // sentence for people, which Err repeats for clients that look for an error.
-type problem struct { //nolint:errname // RFC 9457 calls it a problem
+type problem struct {
 	Title     string   `json:"title"`
 	Status    int      `json:"status"`
 	Code      string   `json:"code"`
