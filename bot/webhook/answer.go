@@ -2,8 +2,8 @@ package webhook
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,9 +100,13 @@ func (v *visit) patience() (wait time.Duration, applied string) {
 // await is the execution when it ends, or as it was when the wait did. It goes on
 // either way.
 func (v *visit) await(ctx context.Context, r Receipt, wait time.Duration) Receipt {
+	if !v.i.waiters.take(1) {
+		return r
+	}
+	defer v.i.waiters.give(1)
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	defer context.AfterFunc(v.i.waiting, cancel)()
+	defer context.AfterFunc(v.i.waiting, cancel)() //nolint:contextcheck // Close ends the wait, beside the caller
 	if now, err := v.i.desk.Await(ctx, r.Execution); err == nil {
 		return now
 	}
@@ -121,10 +125,9 @@ func (v *visit) result(r Receipt) {
 		v.w.WriteHeader(r.Answer.Status)
 		return
 	}
-	if len(r.Answer.Body) == 0 {
-		r.Answer.Body = json.RawMessage("null")
-	}
-	writeJSON(v.w, r.Answer.Status, "application/json", r.Answer.Body)
+	v.w.Header().Set("Content-Type", "application/json")
+	v.w.WriteHeader(r.Answer.Status)
+	_, _ = v.w.Write(append(slices.Clone(r.Answer.Body), '\n'))
 }
 
 // say tells of an execution and where to see more of it.

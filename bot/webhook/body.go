@@ -34,8 +34,10 @@ const (
 	mostDepth = 100      // of JSON
 	piece     = 32 << 10 // bytes that are read at once
 
-	// What a parsed body takes in memory, about: a value, and an object or list.
-	valueBytes  = 48
+	// What parsed JSON takes in memory at most: a value, what a list or an empty object
+	// takes by itself, and what an object with something in it does.
+	valueBytes  = 96
+	listBytes   = 64
 	objectBytes = 384
 )
 
@@ -46,6 +48,10 @@ type content struct {
 	value  any
 	files  []File
 	digest []byte // the same for the same body; the boundary of a form does not count
+
+	text    []byte // to be parsed; nil: nothing is
+	kind    kind
+	charset string
 }
 
 // kindOf says how to read the body of a request, by its headers.
@@ -214,7 +220,11 @@ func measure(raw []byte) (depth int, cost int64) {
 		case c == '{' || c == '[':
 			level++
 			depth = max(depth, level)
-			cost += objectBytes
+			if c == '[' || i+1 < len(raw) && raw[i+1] == '}' {
+				cost += listBytes
+			} else {
+				cost += objectBytes
+			}
 		case c == '}' || c == ']':
 			level--
 		case c == ',':

@@ -47,6 +47,7 @@ type Limits struct {
 	TotalRead time.Duration // of a body
 	Wait      time.Duration // for a result
 	TestWait  time.Duration // for the result of a test (L24)
+	Waiters   int           // callers that wait for a result at once; others are told where to look
 }
 
 func (l Limits) orUsual() Limits {
@@ -54,7 +55,7 @@ func (l Limits) orUsual() Limits {
 		Rate: cmp.Or(l.Rate, 100), File: cmp.Or(l.File, 10<<20), Upload: cmp.Or(l.Upload, 50<<20), Text: cmp.Or(l.Text, 1<<20),
 		Files: cmp.Or(l.Files, 10), Parts: cmp.Or(l.Parts, 100), Uploads: cmp.Or(l.Uploads, 16), Spool: cmp.Or(l.Spool, 2<<30),
 		Memory: cmp.Or(l.Memory, 128<<20), IdleRead: cmp.Or(l.IdleRead, 30*time.Second), TotalRead: cmp.Or(l.TotalRead, 2*time.Minute),
-		Wait: cmp.Or(l.Wait, 25*time.Second), TestWait: cmp.Or(l.TestWait, 10*time.Second),
+		Wait: cmp.Or(l.Wait, 25*time.Second), TestWait: cmp.Or(l.TestWait, 10*time.Second), Waiters: cmp.Or(l.Waiters, 1000),
 	}
 }
 
@@ -84,7 +85,9 @@ type Intake struct {
 	spool     *spool
 	uploads   budget // places
 	memory    budget
+	waiters   budget // places
 	results   tally
+	crowded   sometimes // says that the limiter is full
 
 	mu      sync.Mutex
 	closing bool          // guarded by mu
@@ -102,7 +105,7 @@ func New(o Options) *Intake {
 		desk: o.Desk, log: o.Log, proxies: o.Proxies, signedIn: o.SignedIn, limits: l,
 		addresses: newLimiter[netip.Addr](mostKeys), webhooks: newLimiter[string](mostKeys),
 		spool:   newSpool(cmp.Or(o.Spool, filepath.Join(os.TempDir(), "frontdesk-webhook")), l.Spool),
-		uploads: budget{most: int64(l.Uploads)}, memory: budget{most: l.Memory},
+		uploads: budget{most: int64(l.Uploads)}, memory: budget{most: l.Memory}, waiters: budget{most: int64(l.Waiters)},
 		idle: make(chan struct{}),
 	}
 	i.waiting, i.stopWait = context.WithCancel(context.Background())
@@ -162,14 +165,19 @@ type Stats struct {
 	SpoolBytes  int64             // of uploads under way
 	Uploads     int               // under way
 	HeldBytes   int64             // of bodies in memory
+	Requests    int               // under way
+	Waiting     int               // of them, for a result
 	Results     map[string]uint64 // answers by code: accepted, answered, replayed, ignored, and those of problems
 }
 
 // Stats says what the intake holds and what it has answered.
 func (i *Intake) Stats() Stats {
+	i.mu.Lock()
+	visits := i.visits
+	i.mu.Unlock()
 	return Stats{
 		LimiterKeys: i.addresses.keys() + i.webhooks.keys(), SpoolBytes: i.spool.bytes.used.Load(), Uploads: int(i.uploads.used.Load()),
-		HeldBytes: i.memory.used.Load(), Results: i.results.all(),
+		HeldBytes: i.memory.used.Load(), Requests: visits, Waiting: int(i.waiters.used.Load()), Results: i.results.all(),
 	}
 }
 
@@ -217,10 +225,8 @@ type visit struct {
 
 // serve takes the checks in their order, and says in a word what came of it.
 func (v *visit) serve(ctx context.Context) (result string, err error) {
-	if err := v.testMode(); err != nil {
-		return "", err
-	}
-	if err := v.count(); err != nil {
+	untested := v.testMode()
+	if err := cmp.Or(v.count(ctx), untested); err != nil {
 		return "", err
 	}
 	if err := v.find(ctx); err != nil {
@@ -260,7 +266,7 @@ func (v *visit) isSignedIn() bool {
 }
 
 // count takes a token of the address (L23). Tests are not counted (L24).
-func (v *visit) count() error {
+func (v *visit) count(ctx context.Context) error {
 	if v.test != "" {
 		return nil
 	}
@@ -268,6 +274,9 @@ func (v *visit) count() error {
 	var ok bool
 	v.token, q, ok = v.i.addresses.take(clientOf(v.r, v.i.proxies), v.i.limits.Rate)
 	q.policy = "address"
+	if q.shared && v.i.crowded.now() {
+		v.i.log.WarnContext(ctx, "Webhook limiter full, further addresses share one limit", slog.Int("limit", mostKeys))
+	}
 	return v.counted(q, ok, "Too many webhook requests from this IP, please try again later")
 }
 
@@ -361,6 +370,11 @@ func (v *visit) take(ctx context.Context) (Receipt, error) {
 	}
 	if p.signed {
 		if err := v.countForWebhook(); err != nil {
+			return Receipt{}, err
+		}
+	}
+	if c.text != nil {
+		if c.value, err = parse(c.kind, c.charset, c.text, &h.memory); err != nil {
 			return Receipt{}, err
 		}
 	}

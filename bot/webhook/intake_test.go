@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -105,7 +108,7 @@ func TestChecksComeInTheirOrder(t *testing.T) {
 		{http.MethodDelete, "/webhook/strict", strings.Repeat(" ", 1<<20+1), "", http.StatusMethodNotAllowed, "method_not_allowed"},
 		{http.MethodPost, "/webhook/strict", strings.Repeat(" ", 1<<20+1), "", http.StatusRequestEntityTooLarge, "body_too_large"},
 		{http.MethodPost, "/webhook/strict", `{"a":1}`, "", http.StatusUnauthorized, "unauthorized"},
-		{http.MethodPost, "/webhook/strict", `{"a":1}`, wrong, http.StatusUnauthorized, "unauthorized"},
+		{http.MethodPost, "/webhook/strict", `{"a":1`, wrong, http.StatusUnauthorized, "unauthorized"},
 		{http.MethodPost, "/webhook/strict", `{"a":1`, malformed, http.StatusBadRequest, "malformed_body"},
 		{http.MethodPost, "/webhook/strict", `{"a":1}`, good, http.StatusUnprocessableEntity, "invalid_body"},
 	} {
@@ -337,6 +340,11 @@ func TestDeliveryAgainGetsTheStoredAnswer(t *testing.T) {
 func TestOnlyWhoIsSignedInTestsWithEffects(t *testing.T) {
 	b := newBooth(t, Options{SignedIn: func(r *http.Request) bool { return r.Header.Get("Cookie") == "session=1" }})
 	b.desk.result = &Receipt{Status: "completed", Ended: true}
+	for range 100 {
+		b.call(http.MethodGet, "/webhook/open?test=live", http.NoBody).wantProblem(t, http.StatusUnauthorized, "unauthorized")
+	}
+	b.call(http.MethodGet, "/webhook/open?test=live", http.NoBody).wantProblem(t, http.StatusTooManyRequests, "rate_limited")
+	b.Intake.addresses = newLimiter[netip.Addr](mostKeys)
 	for _, c := range []struct {
 		query, cookie, site string
 		want                string
@@ -382,6 +390,64 @@ func TestCallerWhoLeavesCancelsNothing(t *testing.T) {
 	noError(t, b.Close(t.Context()))
 	if b.desk.count() != 1 {
 		t.Errorf("%d executions, want 1", b.desk.count())
+	}
+}
+
+func TestCallersBeyondThoseWhoMayWaitAreToldWhereToLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBooth(t, Options{Limits: Limits{Waiters: 1}}, Target{ID: "open", Sync: true})
+		done := make(chan heard, 1)
+		go func() { done <- b.call(http.MethodGet, "/webhook/open", http.NoBody) }()
+		synctest.Wait()
+		if s := b.Stats(); s.Waiting != 1 || s.Requests != 1 {
+			t.Errorf("the gauges say %+v", s)
+		}
+		began := time.Now()
+		if h := b.call(http.MethodGet, "/webhook/open", http.NoBody); h.status != http.StatusAccepted || time.Since(began) != 0 {
+			t.Errorf("the second was answered %d after %s", h.status, time.Since(began))
+		}
+		b.desk.end(1, Receipt{Status: "completed"})
+		if h := <-done; h.status != http.StatusOK {
+			t.Errorf("the first was answered %d", h.status)
+		}
+		if s := b.Stats(); s.Waiting != 0 || s.Requests != 0 {
+			t.Errorf("the gauges say %+v", s)
+		}
+	})
+}
+
+// The server's own times end neither a slow upload nor a wait.
+func TestServersTimesEndNothing(t *testing.T) {
+	b := newBooth(t, Options{}, Target{ID: "open", Sync: true})
+	server := httptest.NewUnstartedServer(b)
+	server.Config.ReadTimeout, server.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	server.Start()
+	defer server.Close()
+	for n, slow := range []bool{true, false} {
+		var body io.Reader = http.NoBody
+		if slow {
+			r, w := io.Pipe()
+			go func() {
+				w.Write([]byte("slow"))
+				time.Sleep(150 * time.Millisecond)
+				w.Write([]byte("ly"))
+				w.Close()
+			}()
+			body = r
+		}
+		go func() {
+			for b.Stats().Waiting == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(150 * time.Millisecond)
+			b.desk.end(int64(n+1), Receipt{Status: "completed"})
+		}()
+		answer, err := http.Post(server.URL+"/webhook/open", "image/png", body)
+		noError(t, err)
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("slow: %t, it answered %s", slow, answer.Status)
+		}
 	}
 }
 

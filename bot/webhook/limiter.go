@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,6 +44,7 @@ type quota struct {
 	limit  int
 	left   int
 	after  time.Duration // until the next one becomes free
+	shared bool          // with all keys that have no place
 }
 
 func newLimiter[K comparable](most int) *limiter[K] {
@@ -63,7 +65,7 @@ func (l *limiter[K]) take(key K, limit int) (t token, q quota, ok bool) {
 		l.used(r)
 		t.giveBack = sync.OnceFunc(func() { l.untake(r, now) })
 	}
-	return t, quota{limit: limit, left: max(0, limit-r.times.n), after: r.free(now, limit)}, ok
+	return t, quota{limit: limit, left: max(0, limit-r.times.n), after: r.free(now, limit), shared: r == &l.shared}, ok
 }
 
 // find is the record of a key; one without a place gets the shared one.
@@ -183,4 +185,12 @@ func (q quota) show(h http.Header) {
 	name := strconv.Quote(q.policy)
 	h.Set("RateLimit-Policy", name+";q="+strconv.Itoa(q.limit)+";w="+strconv.Itoa(int(window.Seconds())))
 	h.Set("RateLimit", name+";r="+strconv.Itoa(q.left)+";t="+strconv.Itoa(wholeSeconds(q.after)))
+}
+
+// sometimes is true once a minute, for what would be said too often.
+type sometimes struct{ last atomic.Int64 }
+
+func (s *sometimes) now() bool {
+	last, now := s.last.Load(), time.Now().UnixNano()
+	return (last == 0 || now-last > int64(time.Minute)) && s.last.CompareAndSwap(last, now)
 }

@@ -1,8 +1,10 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/rand"
 	"net/http"
 	"net/netip"
@@ -223,6 +225,20 @@ func TestIdleKeysLeaveAndFurtherOnesShare(t *testing.T) {
 	})
 }
 
+func TestFullLimiterIsSaidOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		b := newBooth(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+		b.Intake.addresses = newLimiter[netip.Addr](1)
+		for n := range 5 {
+			b.call(http.MethodGet, "/webhook/open", http.NoBody, fmt.Sprint("X-Forwarded-For: 203.0.113.", n))
+		}
+		if n := strings.Count(log.String(), "Webhook limiter full"); n != 1 || strings.Contains(log.String(), "203.0.113") {
+			t.Errorf("said %d times: %s", n, log.String())
+		}
+	})
+}
+
 func TestAHundredThousandAddressesTakeABoundedPlace(t *testing.T) {
 	l := newLimiter[netip.Addr](mostKeys)
 	for n := range 100_000 {
@@ -268,7 +284,7 @@ func oracle(t *testing.T, name string, args ...string) string {
 		t.Fatalf("oracles are not installed, .ci/need-oracles does that: %v", err)
 	}
 	c := exec.CommandContext(t.Context(), "node", append([]string{filepath.Join("testdata", name)}, args...)...)
-	c.Env = append(os.Environ(), "ORACLES="+modules)
+	c.Env = append(os.Environ(), "ORACLES="+modules, "NODE_NO_WARNINGS=1")
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	noError(t, err)
@@ -344,8 +360,8 @@ func BenchmarkLimiter(b *testing.B) {
 func BenchmarkIntake(b *testing.B) {
 	o := newBooth(b, Options{Limits: Limits{Rate: 1 << 30}})
 	o.desk.forget = true
-	b.ResetTimer()
-	for range b.N {
+
+	for b.Loop() {
 		if h := o.post("/webhook/open", `{"order":{"id":17,"lines":[1,2,3]}}`); h.status != http.StatusAccepted {
 			b.Fatal(h.status)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // uploadEnv makes a process of this test take uploads instead, into the folder that it
@@ -74,7 +76,7 @@ func peak() int64 {
 }
 
 // L22: 50 uploads of 45 MiB at once with FRONTDESK_TORTURE=1, else 20 of 10 MiB, which
-// would not fit into 100 MiB either if they were held.
+// would not fit into 100 MiB either if they were held. None ends before all have begun.
 func TestFiftyUploadsAtOnceAreStreamed(t *testing.T) {
 	const most = 100 << 10 // KiB
 	uploads, sizes := 20, []int64{5 * mib, 5 * mib}
@@ -93,12 +95,17 @@ func TestFiftyUploadsAtOnceAreStreamed(t *testing.T) {
 	noError(t, err)
 	at = strings.TrimSpace(at)
 
-	send(t, at, sizes[:1]) // what the first one loads is no growth
+	send(t, at, sizes[:1], nil) // what the first one loads is no growth
 	before := ask(t, at)
+	atOnce := make(chan struct{})
 	var sending sync.WaitGroup
 	for range uploads {
-		sending.Go(func() { send(t, at, sizes) })
+		sending.Go(func() { send(t, at, sizes, atOnce) })
 	}
+	for ask(t, at).Stats.Uploads < uploads {
+		time.Sleep(10 * time.Millisecond)
+	}
+	close(atOnce)
 	sending.Wait()
 	after := ask(t, at)
 	grown := after.PeakKiB - before.PeakKiB
@@ -113,8 +120,26 @@ func TestFiftyUploadsAtOnceAreStreamed(t *testing.T) {
 	noError(t, c.Wait())
 }
 
-func send(t *testing.T, at string, sizes []int64) {
-	body, kind := files(sizes...)
+// send uploads files. Before the last byte it waits for atOnce, unless that is nil.
+func send(t *testing.T, at string, sizes []int64, atOnce <-chan struct{}) {
+	body, kind := parts(func(w *multipart.Writer) error {
+		for n, size := range sizes {
+			part, err := w.CreateFormFile("file", fmt.Sprintf("x%d.pdf", n))
+			if err != nil {
+				return err
+			}
+			if _, err := io.Copy(part, zeros(size-1)); err != nil {
+				return err
+			}
+			if n == len(sizes)-1 && atOnce != nil {
+				<-atOnce
+			}
+			if _, err := part.Write([]byte{0}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	answer, err := http.Post(at+"/webhook/open", strings.TrimPrefix(kind, "Content-Type: "), body)
 	if err != nil {
 		t.Error(err)

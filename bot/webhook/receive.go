@@ -39,6 +39,7 @@ func (h *hold) release() {
 // receive reads the body to its end. Every byte of it goes to the proof as well.
 func (v *visit) receive(k kind, parameters map[string]string, p *proof, h *hold) (c content, err error) {
 	if k == kindNone {
+		v.waitLong()
 		return content{digest: digestOf()}, nil
 	}
 	l := v.i.limits
@@ -56,19 +57,21 @@ func (v *visit) receive(k kind, parameters map[string]string, p *proof, h *hold)
 	}
 	if err == nil {
 		v.begun = false
-		_ = v.ctl.SetReadDeadline(time.Time{}) // else the wait for a result would end with it
+		v.waitLong()
 	}
 	return c, err
 }
 
-func (v *visit) receiveText(k kind, charset string, body io.Reader, h *hold) (c content, err error) {
+// waitLong ends the time to read: to the server a passed one means that the caller left.
+func (v *visit) waitLong() { _ = v.ctl.SetReadDeadline(time.Time{}) }
+
+// receiveText holds a text; it is parsed once its signature is known to be right.
+func (v *visit) receiveText(k kind, charset string, body io.Reader, h *hold) (content, error) {
 	raw, err := readText(body, v.i.limits.Text, &h.memory)
 	if err != nil {
-		return c, err
+		return content{}, err
 	}
-	c.digest = digestOf(raw)
-	c.value, err = parse(k, charset, raw, &h.memory)
-	return c, err
+	return content{kind: k, charset: charset, text: raw, digest: digestOf(raw)}, nil
 }
 
 func (v *visit) receiveUpload(k kind, boundary string, body io.Reader, h *hold) (c content, err error) {

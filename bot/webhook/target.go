@@ -39,7 +39,7 @@ type Delivery struct {
 // File is a file of a delivery, which is in the spool until Accept returns.
 type File struct {
 	Field  string // of the form; "": the file is the whole body
-	Label  string // its name, fit to be shown
+	Label  string // its name, fit to be shown; "": it has none
 	Mime   string // what it is, by its content
 	Bytes  int64
 	SHA256 []byte

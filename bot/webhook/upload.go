@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -115,7 +116,7 @@ func (u *upload) addFile(field, label string, from io.Reader) error {
 }
 
 func fileTooLarge(label string, most int64) error {
-	return refuse(http.StatusRequestEntityTooLarge, "file_too_large", fmt.Sprintf("File \"%s\" exceeds maximum size of %s", label, inMB(most)))
+	return refuse(http.StatusRequestEntityTooLarge, "file_too_large", fmt.Sprintf("File \"%s\" exceeds maximum size of %s", cmp.Or(label, "file"), inMB(most)))
 }
 
 func uploadTooLarge(most int64) error {
@@ -133,15 +134,14 @@ func malformed(err error) error {
 	return broken(err)
 }
 
-// labelOf is the name of a file that is a whole body.
+// labelOf is the name of a file that is a whole body, or "".
 func labelOf(h http.Header) string {
-	if _, parameters, err := mime.ParseMediaType(h.Get("Content-Disposition")); err == nil && parameters["filename"] != "" {
-		return parameters["filename"]
-	}
-	return "body"
+	_, parameters, _ := mime.ParseMediaType(h.Get("Content-Disposition"))
+	return parameters["filename"]
 }
 
-// cleanLabel is a file's name without folders and without what could not be shown.
+// cleanLabel is a file's name without folders and without what could not be shown. It is
+// "" where nothing is left.
 func cleanLabel(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == unicode.ReplacementChar || r == '"' {
@@ -152,10 +152,7 @@ func cleanLabel(name string) string {
 	if runes := []rune(name); len(runes) > mostLabel {
 		name = string(runes[:mostLabel])
 	}
-	if name = strings.Trim(name, ". /"); name == "" {
-		return "file"
-	}
-	return name
+	return strings.Trim(name, ". /")
 }
 
 // bounded reads only so many bytes until the limit is lifted.

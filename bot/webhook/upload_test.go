@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -13,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -211,7 +213,7 @@ func TestBodyIsReadByItsType(t *testing.T) {
 			}
 		}
 	}
-	if f := b.desk.last().Files; len(f) != 1 || f[0].Mime != "image/png" || f[0].Label != "body" {
+	if f := b.desk.last().Files; len(f) != 1 || f[0].Mime != "image/png" || f[0].Label != "" {
 		t.Errorf("what has no type became %+v", f)
 	}
 	h := b.call(http.MethodPost, "/webhook/open", strings.NewReader("x"), "Content-Type: text/plain", "Content-Encoding: gzip")
@@ -469,6 +471,43 @@ func TestFullDiskIsSaidAndLeavesNothing(t *testing.T) {
 	b.Intake.spool.create = func() (*os.File, error) { return nil, os.ErrPermission }
 	b.call(http.MethodPost, "/webhook/open", zeros(1), "Content-Type: image/png").wantProblem(t, http.StatusServiceUnavailable, "unavailable")
 	b.wantNothingLeft()
+}
+
+func TestParsedJSONTakesNoMoreThanIsReserved(t *testing.T) {
+	usual := Limits{}.orUsual()
+	var names strings.Builder
+	for n := range 20_000 {
+		fmt.Fprintf(&names, `"%d":0,`, n)
+	}
+	bodies := map[string]string{"many names": "{" + names.String() + `"":0}`}
+	for _, piece := range []string{"0,", `"",`, "[],", "[[[[]]]],", "{},", "{ },", `{"":0},`, `{"a":0,"b":0,"c":0,"d":0,"e":0,"f":0,"g":0,"h":0,"i":0},`} {
+		bodies[piece] = "[" + strings.Repeat(piece, 300_000/len(piece)) + "0]"
+		if _, most := measure([]byte(strings.Repeat(piece, int(usual.Text)/len(piece)))); most+2*usual.Text > usual.Memory {
+			t.Errorf("as much %s as may come reserves %d bytes, which nobody ever has", piece, most)
+		}
+	}
+	for name, body := range bodies {
+		_, reserved := measure([]byte(body))
+		if took := memoryOf(t, body); took > reserved {
+			t.Errorf("%d bytes of %s take %d, reserved are %d", len(body), name, took, reserved)
+		}
+	}
+}
+
+// memoryOf is what JSON takes when it is parsed.
+func memoryOf(t *testing.T, body string) int64 {
+	t.Helper()
+	var value any
+	var before, after runtime.MemStats
+	raw := []byte(body)
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	noError(t, json.Unmarshal(raw, &value))
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	runtime.KeepAlive(value)
+	runtime.KeepAlive(raw)
+	return int64(after.HeapAlloc) - int64(before.HeapAlloc)
 }
 
 func TestBodiesInMemoryAreBounded(t *testing.T) {
