@@ -9,6 +9,7 @@ test: current ## everything a change must pass
 	@.ci/need-postgres
 	@.ci/need-chromium
 	@.ci/need-aimock
+	@.ci/need-clients
 	@echo "== format"; test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	@echo "== vet"; go vet ./...
 	@echo "== test"; go test -race -count=1 -timeout 11m -p 1 $$(go list ./... | grep -vx -e frontdesk/bot -e frontdesk/cmd/frontdesk)
