@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -72,7 +71,7 @@ func (s *Store) EventsAfter(ctx context.Context, p Place, limit int) ([]Event, e
 	return many[Event](ctx, s.pool, `
 		with e as (
 		  select * from event
-		  where (xid, id) > (@xid::text::xid8, @id) and xid < pg_snapshot_xmin(pg_current_snapshot())
+		  where (xid, id) > (@xid::bigint::text::xid8, @id) and xid < pg_snapshot_xmin(pg_current_snapshot())
 		  order by xid, id limit @limit)`+eventRows+` order by e.xid, e.id`,
 		pgx.NamedArgs{"xid": p.XID, "id": p.ID, "limit": limit})
 }
@@ -102,7 +101,7 @@ func (s *Store) EventsBetween(ctx context.Context, f EventFilter, after, upTo Pl
 	return many[Event](ctx, s.pool, `
 		with e as (
 		  select * from event
-		  where (xid, id) > (@xid::text::xid8, @id) and (xid, id) <= (@to_xid::text::xid8, @to_id) and (
+		  where (xid, id) > (@xid::bigint::text::xid8, @id) and (xid, id) <= (@to_xid::bigint::text::xid8, @to_id) and (
 		    @all or execution_id = any(@executions::bigint[]) or flow_id = any(@flows::bigint[])
 		    or account_id = any(@accounts::bigint[]) or conversation_id = any(@conversations::bigint[]))
 		  order by xid, id limit @limit)`+eventRows+` order by e.xid, e.id`,
@@ -116,8 +115,8 @@ func (s *Store) EventsBetween(ctx context.Context, f EventFilter, after, upTo Pl
 // before it is, and the oldest are dropped first.
 func (s *Store) EventsKeptSince(ctx context.Context, p Place) (bool, error) {
 	var kept bool
-	err := s.pool.QueryRow(ctx, `select exists (select from event where (xid, id) <= ($1::text::xid8, $2))`,
-		strconv.FormatInt(p.XID, 10), p.ID).Scan(&kept)
+	err := s.pool.QueryRow(ctx, `select exists (select from event where (xid, id) <= ($1::bigint::text::xid8, $2))`,
+		p.XID, p.ID).Scan(&kept)
 	return kept, err
 }
 

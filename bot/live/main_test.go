@@ -411,7 +411,9 @@ func (s *shelf) Execution(_ context.Context, id int64) (store.Execution, error) 
 	return x, nil
 }
 
-func (s *shelf) ExecutionSteps(context.Context, int64) ([]store.ExecutionStep, error) { return nil, nil }
+func (s *shelf) ExecutionSteps(context.Context, int64) ([]store.ExecutionStep, error) {
+	return nil, nil
+}
 
 // ear is a client without a connection, whose wire is the test.
 type ear struct {

@@ -2,10 +2,9 @@
 //   node client.mjs <folder of node_modules> ws|sse <address> <room> <how many events>
 // It prints what it gets, a line each, and ends after so many events.
 import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
 
 const [folder, transport, address, room, count] = process.argv.slice(2);
-const load = async (name) => import(pathToFileURL(createRequire(folder + '/').resolve(name)).href);
+const load = createRequire(folder + '/');
 
 let left = Number(count);
 const heard = (text, id) => {
@@ -15,13 +14,13 @@ const heard = (text, id) => {
 };
 
 if (transport === 'ws') {
-  const { WebSocket } = await load('ws');
+  const { WebSocket } = load('ws');
   const socket = new WebSocket(address);
   socket.on('open', () => socket.send(JSON.stringify({ op: 'subscribe', room })));
   socket.on('message', (text) => heard(text.toString()));
   socket.on('error', (error) => { console.error(String(error)); process.exit(1); });
 } else {
-  const { EventSource } = await load('eventsource');
+  const { EventSource } = load('eventsource');
   const source = new EventSource(`${address}?room=${encodeURIComponent(room)}`);
   source.onmessage = (event) => heard(event.data, event.lastEventId);
   source.onerror = (event) => console.error('broken', event.code ?? '', event.message ?? '');
