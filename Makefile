@@ -8,8 +8,9 @@ run: ## frontdesk on its own Postgres, with the sandbox
 test: current ## everything a change must pass
 	@.ci/need-postgres
 	@.ci/need-chromium
-	@.ci/need-aimock
-	@.ci/need-oracles
+	@.ci/need-packages aimock @copilotkit/aimock@1.43.0
+	@.ci/need-packages oracles standardwebhooks@1.1.1 express-rate-limit@8.7.5 express@5.3.0
+	@.ci/need-packages clients ws@8.18.3 eventsource@4.0.0
 	@echo "== format"; test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	@echo "== vet"; go vet ./...
 	@echo "== test"; go test -race -count=1 -timeout 11m -p 1 $$(go list ./... | grep -vx -e frontdesk/bot -e frontdesk/cmd/frontdesk)

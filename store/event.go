@@ -111,6 +111,37 @@ func (s *Store) EventsOf(ctx context.Context, execution, after int64, limit int)
 		pgx.NamedArgs{"execution": execution, "after": after, "limit": limit})
 }
 
+// EventFilter says which events are meant: all, or those of any of these.
+type EventFilter struct {
+	All                                        bool
+	Executions, Flows, Accounts, Conversations []int64
+}
+
+// EventsBetween are the events of f behind one place and up to another, in order.
+// EventsAfter must have come to upTo before; then none is missing.
+func (s *Store) EventsBetween(ctx context.Context, f EventFilter, after, upTo Place, limit int) ([]Event, error) {
+	return many[Event](ctx, s.pool, `
+		with e as (
+		  select * from event
+		  where (xid, id) > (@xid::bigint::text::xid8, @id) and (xid, id) <= (@to_xid::bigint::text::xid8, @to_id) and (
+		    @all or execution_id = any(@executions::bigint[]) or flow_id = any(@flows::bigint[])
+		    or account_id = any(@accounts::bigint[]) or conversation_id = any(@conversations::bigint[]))
+		  order by xid, id limit @limit)`+eventRows+` order by e.xid, e.id`,
+		pgx.NamedArgs{
+			"xid": after.XID, "id": after.ID, "to_xid": upTo.XID, "to_id": upTo.ID, "limit": limit,
+			"all": f.All, "executions": f.Executions, "flows": f.Flows, "accounts": f.Accounts, "conversations": f.Conversations,
+		})
+}
+
+// EventsKeptSince says whether every event behind p is still there: one at p or
+// before it is, and the oldest are dropped first.
+func (s *Store) EventsKeptSince(ctx context.Context, p Place) (bool, error) {
+	var kept bool
+	err := s.pool.QueryRow(ctx, `select exists (select from event where (xid, id) <= ($1::bigint::text::xid8, $2))`,
+		p.XID, p.ID).Scan(&kept)
+	return kept, err
+}
+
 // DropEvents forgets what is older than EventHours, at most limit of it, and says how
 // many that were.
 func (s *Store) DropEvents(ctx context.Context, limit int) (int, error) {

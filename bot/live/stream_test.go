@@ -1,0 +1,107 @@
+package live
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Who comes back with Last-Event-ID misses nothing and hears nothing twice, over all
+// the rooms that it follows.
+func TestStreamResumesByLastEventID(t *testing.T) {
+	t.Parallel()
+	d := newHouse(t)
+	h, server := d.open(Options{})
+	one, two := d.execution(), d.execution()
+	query := fmt.Sprintf("?room=execution:%d&room=execution:%d&room=account:5", one, two)
+	r := listen(t, server, query, "")
+	r.hears("subscribed", "subscribed", "subscribed", "1", "1")
+	d.happen(one, "step.started", 2, `{}`)
+	d.noted(5, 1, `{}`)
+	got := r.hears("2", "3", "account.status")
+	r.body.Close() // in the middle
+	d.happen(two, "step.started", 150, `{}`)
+	d.noted(5, 1, `{}`)
+	d.noted(6, 1, `{}`)
+	d.happen(one, "step.started", 1, `{}`)
+	eventually(t, "all told", func() bool { return h.Stats().Told == 2+3+153 })
+
+	missed := append(append([]string{}, numbers(2, 151)...), "account.status", "4")
+	for _, c := range []struct {
+		last said
+		want []string
+	}{{got[2], missed}, {got[1], append([]string{"account.status"}, missed...)}, {got[0], append([]string{"3", "account.status"}, missed...)}} {
+		r := listen(t, server, query, c.last.sseID)
+		frames := r.hears(append(slices.Repeat([]string{"subscribed"}, 3), c.want...)...)
+		if !frames[0].Recovered || !frames[2].Recovered {
+			t.Errorf("behind %s: %s", c.last.sseID, frames[0].text)
+		}
+		if last := frames[len(frames)-1]; last.sseID != last.Place || last.Place == "" {
+			t.Errorf("id %q, place %q", last.sseID, last.Place)
+		}
+	}
+	r = listen(t, server, query, "nonsense")
+	r.hears("subscribed", "subscribed", "subscribed") // and begins anew
+}
+
+// The events of several executions that are replayed come in one order, so that the
+// last id is behind all of them.
+func TestStreamReplaysInOneOrder(t *testing.T) {
+	t.Parallel()
+	d := newHouse(t)
+	h, server := d.open(Options{})
+	one, two := d.execution(), d.execution()
+	for range 5 {
+		d.happen(one, "step.started", 1, `{}`)
+		d.happen(two, "step.started", 1, `{}`)
+	}
+	eventually(t, "all told", func() bool { return h.Stats().Told == 12 })
+	r := listen(t, server, fmt.Sprintf("?room=execution:%d&room=execution:%d", two, one), "")
+	got := r.hears("subscribed", "subscribed", "1", "1", "2", "2", "3", "3", "4", "4", "5", "5", "6", "6")
+	if got[0].sseID != "" || got[1].sseID != "" {
+		t.Error("who loses the connection now would miss the replay")
+	}
+	broken := got[6]
+	r = listen(t, server, fmt.Sprintf("?room=execution:%d&room=execution:%d", two, one), broken.sseID)
+	r.hears("subscribed", "subscribed", "3", "4", "4", "5", "5", "6", "6")
+}
+
+// The server's deadlines are for short answers; a stream outlives them.
+func TestStreamOutlivesTheDeadlinesOfTheServer(t *testing.T) {
+	t.Parallel()
+	d := newHouse(t)
+	h, _ := d.open(Options{})
+	server := httptest.NewUnstartedServer(doors(h))
+	server.Config.ReadTimeout, server.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	server.Start()
+	t.Cleanup(server.Close)
+	answer := ask200(t, server, "?room=account:5", "")
+	for name, want := range map[string]string{
+		"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no",
+	} {
+		if got := answer.Header.Get(name); got != want {
+			t.Errorf("%s is %q", name, got)
+		}
+	}
+	p := call(t, server, "")
+	time.Sleep(200 * time.Millisecond)
+	d.noted(5, 1, `{}`)
+	buffer := make([]byte, 4096)
+	var text string
+	for !strings.Contains(text, "account.status") {
+		n, err := answer.Body.Read(buffer)
+		text += string(buffer[:n])
+		if err != nil {
+			t.Fatalf("%v after %q", err, text)
+		}
+	}
+	if !strings.HasPrefix(text, "retry: 2000\n\n") {
+		t.Errorf("the stream begins with %q", text)
+	}
+	p.silent()
+	t.Cleanup(func() { http.DefaultClient.CloseIdleConnections() })
+}
