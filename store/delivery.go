@@ -347,26 +347,27 @@ func (s *Store) DeliverySecrets(c ClaimedDelivery) ([]string, error) {
 
 // DeliveryArrived records that the receiver has a delivery: those behind it may go.
 func (s *Store) DeliveryArrived(ctx context.Context, c ClaimedDelivery, status int) error {
-	return s.settle(ctx, c, func(tx pgx.Tx) error {
+	return s.settle(ctx, c.SubscriptionID, func(tx pgx.Tx) error {
 		args := pgx.NamedArgs{"id": c.ID, "subscription": c.SubscriptionID, "answered": status}
-		if _, err := tx.Exec(ctx, `
+		lanes, err := column[string](ctx, tx, `
 			update delivery set status = 'delivered', reason = '', behind = false, answered = @answered, failure = '', ended_at = clock(),
 			  claimed_by = null, claimed_until = '-infinity'
-			where id = @id and status <> 'delivered'`, args); err != nil {
+			where id = @id and status <> 'delivered' returning lane`, args)
+		if err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `update subscription set failing_since = null where id = @subscription and failing_since is not null`, args); err != nil {
 			return err
 		}
-		return advance(ctx, tx, c.SubscriptionID, []string{c.Lane})
+		return advance(ctx, tx, c.SubscriptionID, lanes)
 	})
 }
 
-// settle runs work in a transaction that has the delivery's subscription for itself.
+// settle runs work in a transaction that has a subscription's deliveries for itself.
 // What it wrote may be gone after a crash of Postgres: then the delivery comes again.
-func (s *Store) settle(ctx context.Context, c ClaimedDelivery, work func(tx pgx.Tx) error) error {
+func (s *Store) settle(ctx context.Context, subscription int64, work func(tx pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.hasty, func(tx pgx.Tx) error {
-		if _, err := lockSubscription(ctx, tx, c.SubscriptionID); err != nil {
+		if _, err := lockSubscription(ctx, tx, subscription); err != nil {
 			if errors.Is(err, ErrNotFound) {
 				return nil // it was removed, with its deliveries
 			}
@@ -406,7 +407,7 @@ type DeliveryFate struct {
 // again after Wait, or becomes a dead letter; a subscription that wants no more, or at
 // which nothing arrived for five days, is switched off.
 func (s *Store) DeliveryFailed(ctx context.Context, c ClaimedDelivery, f DeliveryFailure) (fate DeliveryFate, err error) {
-	err = s.settle(ctx, c, func(tx pgx.Tx) error {
+	err = s.settle(ctx, c.SubscriptionID, func(tx pgx.Tx) error {
 		fate, err = fail(ctx, tx, c, f)
 		return err
 	})
@@ -414,46 +415,54 @@ func (s *Store) DeliveryFailed(ctx context.Context, c ClaimedDelivery, f Deliver
 }
 
 func fail(ctx context.Context, tx pgx.Tx, c ClaimedDelivery, f DeliveryFailure) (DeliveryFate, error) {
-	args := pgx.NamedArgs{
-		"id": c.ID, "claims": c.Claims, "subscription": c.SubscriptionID, "answered": f.Status, "failure": clean(f.Says), "wait": f.Wait,
-		"dead": f.Last || f.Gone, "reason": "tries", "rest": f.Rest, "days": failingDays,
+	fate := DeliveryFate{Dead: f.Last || f.Gone}
+	reason := ""
+	switch {
+	case f.Gone:
+		reason = "gone"
+	case f.Last:
+		reason = "tries"
 	}
-	if f.Gone {
-		args["reason"] = "gone"
-	}
-	done, err := tx.Exec(ctx, `
-		update delivery set tries = tries + 1, answered = @answered, failure = @failure, due_at = clock() + @wait::interval,
+	lanes, err := column[string](ctx, tx, `
+		update delivery set tries = tries + 1, answered = @answered, failure = @failure, due_at = clock() + @wait::interval, reason = @reason,
 		  claimed_by = null, claimed_until = '-infinity',
-		  status = case when @dead then 'dead' else status end, reason = case when @dead then @reason::text else '' end,
-		  ended_at = case when @dead then clock() end
-		where id = @id and claims = @claims and status = 'waiting'`, args)
-	if err != nil || done.RowsAffected() == 0 {
+		  status = case when @dead then 'dead' else status end, ended_at = case when @dead then clock() end
+		where id = @id and claims = @claims and status = 'waiting' returning lane`,
+		pgx.NamedArgs{
+			"id": c.ID, "claims": c.Claims, "answered": f.Status, "failure": clean(f.Says), "wait": f.Wait, "dead": fate.Dead, "reason": reason,
+		})
+	if err != nil || len(lanes) == 0 {
 		return DeliveryFate{}, err // somebody else has it by now
 	}
-	fate := DeliveryFate{Dead: f.Last || f.Gone}
+	if err = advance(ctx, tx, c.SubscriptionID, lanes); err == nil {
+		fate.Disabled, err = giveUp(ctx, tx, c.SubscriptionID, f)
+	}
+	return fate, err
+}
+
+// giveUp notes a failure of a subscription, and switches it off if that was one too many.
+// It returns why.
+func giveUp(ctx context.Context, tx pgx.Tx, subscription int64, f DeliveryFailure) (why string, err error) {
 	var tooLong bool
 	err = tx.QueryRow(ctx, `
 		update subscription set failing_since = coalesce(failing_since, clock()), resting_until = greatest(resting_until, clock() + @rest::interval)
-		where id = @subscription returning failing_since <= clock() - @days * interval '1 day'`, args).Scan(&tooLong)
-	if err == nil {
-		err = advance(ctx, tx, c.SubscriptionID, []string{c.Lane})
-	}
-	reason := ""
+		where id = @id returning failing_since <= clock() - @days * interval '1 day'`,
+		pgx.NamedArgs{"id": subscription, "rest": f.Rest, "days": failingDays}).Scan(&tooLong)
 	switch {
 	case err != nil:
-		return fate, err
+		return "", err
 	case f.Gone:
-		reason = "its receiver answered 410, it is gone"
+		why = "its receiver answered 410, it is gone"
 	case tooLong:
-		reason = "nothing has arrived there for 5 days"
+		why = fmt.Sprintf("nothing has arrived there for %d days", failingDays)
 	default:
-		return fate, nil
+		return "", nil
 	}
-	off, err := disable(ctx, tx, c.SubscriptionID, reason)
-	if off {
-		fate.Disabled = reason
+	off, err := disable(ctx, tx, subscription, why)
+	if !off {
+		why = ""
 	}
-	return fate, err
+	return why, err
 }
 
 // ReleaseDeliveries gives deliveries back whose try was cut off: they are due at once.
@@ -493,7 +502,7 @@ func (s *Store) ReplayDelivery(ctx context.Context, id int64) error {
 
 // ReplayDeliveries delivers all once more that a subscription was told, or was not,
 // since a time, in the old order and with the old ids, and says how many these are: the
-// oldest, if there is no room for all.
+// oldest, if there is no room for all. What waits is due at once.
 func (s *Store) ReplayDeliveries(ctx context.Context, subscription int64, since time.Time) (n int, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := lockActive(ctx, tx, subscription); err != nil {
@@ -508,6 +517,11 @@ func (s *Store) ReplayDeliveries(ctx context.Context, subscription int64, since 
 			return err
 		}
 		n = len(lanes)
+		if _, err := tx.Exec(ctx, `
+			update delivery set due_at = clock() where subscription_id = @id and at >= @since and status = 'waiting' and due_at > clock()`,
+			pgx.NamedArgs{"id": subscription, "since": since}); err != nil {
+			return err
+		}
 		return advance(ctx, tx, subscription, lanes)
 	})
 	return n, err
@@ -517,6 +531,23 @@ func lockActive(ctx context.Context, tx pgx.Tx, subscription int64) error {
 	active, err := lockSubscription(ctx, tx, subscription)
 	if err == nil && !active {
 		err = ErrSubscriptionOff
+	}
+	return err
+}
+
+// AdvanceDeliveries lets those go whose predecessors were erased, with an account or a
+// conversation. The others need it not.
+func (s *Store) AdvanceDeliveries(ctx context.Context) error {
+	stuck, err := many[struct {
+		SubscriptionID int64
+		Lanes          []string
+	}](ctx, s.hasty, `
+		select subscription_id, array_agg(distinct lane) as lanes from delivery d
+		where status = 'waiting' and behind and not `+headOf("d.subscription_id", "d.lane")+` group by subscription_id`, nil)
+	for _, c := range stuck {
+		if err == nil {
+			err = s.settle(ctx, c.SubscriptionID, func(tx pgx.Tx) error { return advance(ctx, tx, c.SubscriptionID, c.Lanes) })
+		}
 	}
 	return err
 }

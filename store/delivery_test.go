@@ -441,6 +441,76 @@ func TestErasedMessageLeavesNoWords(t *testing.T) {
 	}
 }
 
+// Events of one execution may belong to an account or not yet.
+func TestErasureOfTheFirstLetsTheNextGo(t *testing.T) {
+	d := newDesk(t)
+	d.subscribe(t, "x")
+	other, err := d.AddAccount(t.Context(), store.KindWhatsApp, "Other", 100)
+	must(t, err)
+	_, err = d.db.Exec(t.Context(), `insert into event (type, execution_id, account_id) values ('x', 1, $1), ('x', 1, null)`, other.ID)
+	must(t, err)
+	d.dispatch(t)
+	_, err = d.db.Exec(t.Context(), `delete from account where id = $1`, other.ID)
+	must(t, err)
+	if n := len(d.claim(t)); n != 0 {
+		t.Fatal("nothing is stuck, so this test shows nothing")
+	}
+	must(t, d.AdvanceDeliveries(t.Context()))
+	d.claimOne(t)
+}
+
+// The receiver may answer after its delivery has died and was replayed.
+func TestLateAnswerToAReplayedDeliveryLeavesNothingBehind(t *testing.T) {
+	d := newDesk(t)
+	c := d.subscribe(t, "message.received")
+	start, err := d.Now(t.Context())
+	must(t, err)
+	d.receive(t, "A")
+	d.receive(t, "B")
+	d.dispatch(t)
+	late := d.claimOne(t)
+	must(t, d.SetSubscriptionActive(t.Context(), c.ID, false))
+	must(t, d.SetSubscriptionActive(t.Context(), c.ID, true))
+	if n, err := d.ReplayDeliveries(t.Context(), c.ID, start); err != nil || n != 2 {
+		t.Fatalf("%d replayed, %v", n, err)
+	}
+	d.arrived(t, late)
+	if next := d.claimOne(t); next.WaID != "B" {
+		t.Errorf("then comes %s, want B", next.WaID)
+	}
+}
+
+func TestReplayMakesWhatWaitsDueAtOnce(t *testing.T) {
+	d := newDesk(t)
+	c := d.subscribe(t, "message.received")
+	start, err := d.Now(t.Context())
+	must(t, err)
+	d.receive(t, "A")
+	d.dispatch(t)
+	d.failed(t, d.claimOne(t), store.DeliveryFailure{Wait: time.Hour})
+	if n, err := d.ReplayDeliveries(t.Context(), c.ID, start); err != nil || n != 0 {
+		t.Fatalf("%d replayed, %v; it waits, so none", n, err)
+	}
+	d.claimOne(t)
+}
+
+func TestNewAddressBeginsWithoutAPast(t *testing.T) {
+	d := newDesk(t)
+	c := d.subscribe(t, "message.received")
+	d.receive(t, "A")
+	d.dispatch(t)
+	d.failed(t, d.claimOne(t), store.DeliveryFailure{Rest: time.Hour})
+	if n := len(d.claim(t)); n != 0 {
+		t.Fatal("a receiver that rests is called")
+	}
+	c.URL = "https://example.org/other"
+	c, err := d.PutSubscription(t.Context(), c)
+	must(t, err)
+	if got := d.claimOne(t); got.URL != c.URL || c.FailingSince != nil {
+		t.Errorf("claimed for %s, failing since %v", got.URL, c.FailingSince)
+	}
+}
+
 func TestEventOfAnErasedConversationHoldsNobodyUp(t *testing.T) {
 	d := newDesk(t)
 	c := d.subscribe(t, "*")

@@ -128,14 +128,16 @@ func (s *Store) setSecret(ctx context.Context, q querier, id int64, secret strin
 func subscriptionPlace(id int64) string { return fmt.Sprintf("subscription:%d", id) }
 
 // PutSubscription changes the account, address, events and label of a subscription, or
-// ErrNotFound. What waits goes to the new address. An *InvalidError says what cannot be
+// ErrNotFound. What waits goes to the new address, which begins without a past. An *InvalidError says what cannot be
 // kept.
 func (s *Store) PutSubscription(ctx context.Context, c Subscription) (Subscription, error) {
 	if err := c.validate(); err != nil {
 		return Subscription{}, err
 	}
 	changed, err := one[Subscription](ctx, s.pool, `
-		update subscription set account_id = @account, url = @url, events = @events, label = @label where id = @id returning `+subscriptionColumns,
+		update subscription set account_id = @account, url = @url, events = @events, label = @label,
+		  failing_since = case when url = @url then failing_since end, resting_until = case when url = @url then resting_until else '-infinity' end
+		where id = @id returning `+subscriptionColumns,
 		pgx.NamedArgs{"id": c.ID, "account": c.AccountID, "url": c.URL, "events": c.Events, "label": clean(c.Label)})
 	return changed, subscriptionError(err)
 }

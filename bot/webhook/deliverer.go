@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -20,7 +21,7 @@ const (
 	mostEvents   = 500
 	leaseTime    = 30 * time.Second // of a try: its 15 s, and time to write down what came of it
 	lookEvery    = time.Second
-	dropEvery    = time.Minute
+	tidyEvery    = time.Minute
 	mostDropped  = 1000
 	writeTime    = 5 * time.Second
 )
@@ -34,6 +35,7 @@ type deliveries interface {
 	DeliveryArrived(ctx context.Context, c store.ClaimedDelivery, status int) error
 	DeliveryFailed(ctx context.Context, c store.ClaimedDelivery, f store.DeliveryFailure) (store.DeliveryFate, error)
 	ReleaseDeliveries(ctx context.Context, process string, ids []int64) error
+	AdvanceDeliveries(ctx context.Context) error
 	DropDeliveries(ctx context.Context, limit int) (int, error)
 }
 
@@ -106,7 +108,7 @@ func (d *Deliverer) Start(ctx context.Context) error {
 	d.stop = stop
 	d.Wake()
 	d.running.Go(func() { d.run(working) })
-	d.running.Go(func() { d.forget(working) })
+	d.running.Go(func() { d.tidy(working) })
 	return nil
 }
 
@@ -219,9 +221,7 @@ func (d *Deliverer) room() store.DeliveryClaim {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	busy := make(map[int64]int, len(d.busy))
-	for id, n := range d.busy {
-		busy[id] = n
-	}
+	maps.Copy(busy, d.busy)
 	return store.DeliveryClaim{
 		Process: d.process, Lease: leaseTime, Free: mostUnderWay - d.underWay(), Failing: mostFailing - d.failing, Each: mostEach, Busy: busy,
 	}
@@ -321,9 +321,9 @@ func about(c store.ClaimedDelivery) slog.Attr {
 	return slog.Group("", slog.Int64("subscription", c.SubscriptionID), slog.Int64("delivery", c.ID), slog.String("type", c.Type))
 }
 
-// forget drops old deliveries.
-func (d *Deliverer) forget(ctx context.Context) {
-	tick := time.NewTicker(dropEvery)
+// tidy drops old deliveries, and has a look at what erasures left behind.
+func (d *Deliverer) tidy(ctx context.Context) {
+	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -331,11 +331,20 @@ func (d *Deliverer) forget(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for n := mostDropped; n >= mostDropped && ctx.Err() == nil; {
-			var err error
-			if n, err = d.store.DropDeliveries(ctx, mostDropped); err != nil && ctx.Err() == nil {
-				d.log.WarnContext(ctx, "Old deliveries not dropped, trying again in a minute", slog.Any("error", err))
-			}
+		if err := d.tidyOnce(ctx); err != nil && ctx.Err() == nil {
+			d.log.WarnContext(ctx, "Deliveries not tidied, trying again in a minute", slog.Any("error", err))
+		}
+	}
+}
+
+func (d *Deliverer) tidyOnce(ctx context.Context) error {
+	if err := d.store.AdvanceDeliveries(ctx); err != nil {
+		return err
+	}
+	for {
+		n, err := d.store.DropDeliveries(ctx, mostDropped)
+		if err != nil || n < mostDropped {
+			return err
 		}
 	}
 }

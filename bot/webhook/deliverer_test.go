@@ -519,17 +519,7 @@ func (h *house) subscribe(r *receiver, events ...string) (store.Subscription, st
 }
 
 // deliver starts a deliverer as one more process.
-func (h *house) deliver(s interface {
-	OpenDeliveries(ctx context.Context) error
-	DispatchDeliveries(ctx context.Context, limit int) (store.Dispatch, error)
-	ClaimDeliveries(ctx context.Context, c store.DeliveryClaim) ([]store.ClaimedDelivery, error)
-	DeliverySecrets(c store.ClaimedDelivery) ([]string, error)
-	DeliveryArrived(ctx context.Context, c store.ClaimedDelivery, status int) error
-	DeliveryFailed(ctx context.Context, c store.ClaimedDelivery, f store.DeliveryFailure) (store.DeliveryFate, error)
-	ReleaseDeliveries(ctx context.Context, process string, ids []int64) error
-	DropDeliveries(ctx context.Context, limit int) (int, error)
-},
-) *webhook.Deliverer {
+func (h *house) deliver(s records) *webhook.Deliverer {
 	h.t.Helper()
 	d := webhook.NewDeliverer(webhook.DelivererOptions{
 		Store: s, HTTP: h.client, Process: store.NewMessageID(), PublicURL: "https://desk.example.org",
@@ -538,6 +528,19 @@ func (h *house) deliver(s interface {
 	must(h.t, d.Start(h.t.Context()))
 	h.t.Cleanup(func() { must(h.t, d.Close(context.Background())) })
 	return d
+}
+
+// records is what a deliverer reads and writes.
+type records interface {
+	OpenDeliveries(ctx context.Context) error
+	DispatchDeliveries(ctx context.Context, limit int) (store.Dispatch, error)
+	ClaimDeliveries(ctx context.Context, c store.DeliveryClaim) ([]store.ClaimedDelivery, error)
+	DeliverySecrets(c store.ClaimedDelivery) ([]string, error)
+	DeliveryArrived(ctx context.Context, c store.ClaimedDelivery, status int) error
+	DeliveryFailed(ctx context.Context, c store.ClaimedDelivery, f store.DeliveryFailure) (store.DeliveryFate, error)
+	ReleaseDeliveries(ctx context.Context, process string, ids []int64) error
+	AdvanceDeliveries(ctx context.Context) error
+	DropDeliveries(ctx context.Context, limit int) (int, error)
 }
 
 // skew moves the business clock ahead by d from now.
