@@ -7,8 +7,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// secrets are the columns that hold sealed values.
-var secrets = []struct{ table, column string }{{"provider", "api_key"}, {"account", "proxy"}, {"tool", "secret"}}
+// secrets are the columns that hold sealed values, and the place each is bound to.
+var secrets = []struct{ table, column, place string }{
+	{"provider", "api_key", "provider:%d:api_key"},
+	{"account", "proxy", "account:%d:proxy"},
+	{"tool", "secret", "tool:%d:secret"},
+	{"subscription", "secret", "subscription:%d"},
+	{"subscription", "old_secret", "subscription:%d"},
+}
 
 // RotateKeys seals every secret anew with the keyring's first key, all or none,
 // and says how many there were.
@@ -19,7 +25,7 @@ func (s *Store) RotateKeys(ctx context.Context) (int, error) {
 	rotated := 0
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		for _, c := range secrets {
-			n, err := s.rotate(ctx, tx, c.table, c.column)
+			n, err := s.rotate(ctx, tx, c.table, c.column, c.place)
 			if err != nil {
 				return err
 			}
@@ -30,7 +36,7 @@ func (s *Store) RotateKeys(ctx context.Context) (int, error) {
 	return rotated, err
 }
 
-func (s *Store) rotate(ctx context.Context, tx pgx.Tx, table, column string) (int, error) {
+func (s *Store) rotate(ctx context.Context, tx pgx.Tx, table, column, format string) (int, error) {
 	type sealed struct {
 		ID     int64
 		Secret []byte
@@ -41,7 +47,7 @@ func (s *Store) rotate(ctx context.Context, tx pgx.Tx, table, column string) (in
 		return 0, err
 	}
 	for _, row := range rows {
-		place := fmt.Sprintf("%s:%d:%s", table, row.ID, column)
+		place := fmt.Sprintf(format, row.ID)
 		open, err := s.keyring.Open(place, row.Secret)
 		if err != nil {
 			return 0, fmt.Errorf("open the %s of %s %d: %w", column, table, row.ID, err)
