@@ -85,9 +85,12 @@ const deliveryCursor = "deliveries"
 // OpenDeliveries has DispatchDeliveries begin with what happens from now on, unless it
 // began earlier.
 func (s *Store) OpenDeliveries(ctx context.Context) error {
-	_, err := s.pool.Exec(ctx, `
-		insert into event_cursor (name, xid, id) select $1, (pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1)::text::xid8, 9223372036854775807
-		on conflict do nothing`, deliveryCursor)
+	now, err := s.LatestPlace(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = s.pool.Exec(ctx, `insert into event_cursor (name, xid, id) values (@name, @xid::bigint::text::xid8, @id) on conflict do nothing`,
+		pgx.NamedArgs{"name": deliveryCursor, "xid": now.XID, "id": now.ID})
 	return err
 }
 
@@ -102,6 +105,10 @@ type Dispatch struct {
 // event once for each subscription that wants it, whatever happens in between. One
 // process does that at a time; to the others it does nothing.
 func (s *Store) DispatchDeliveries(ctx context.Context, limit int) (d Dispatch, err error) {
+	strangers, err := s.strangers(ctx)
+	if err != nil {
+		return d, err
+	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		p, err := one[Place](ctx, tx, `
 			select xid::text::bigint as xid, id from event_cursor where name = @name for update skip locked`, pgx.NamedArgs{"name": deliveryCursor})
@@ -109,15 +116,14 @@ func (s *Store) DispatchDeliveries(ctx context.Context, limit int) (d Dispatch, 
 			return nil // another process is at it
 		}
 		if err == nil {
-			d, err = dispatch(ctx, tx, p, limit)
+			d, err = dispatch(ctx, tx, pgx.NamedArgs{"name": deliveryCursor, "xid": p.XID, "id": p.ID, "limit": limit, "strangers": strangers})
 		}
 		return err
 	})
 	return d, err
 }
 
-func dispatch(ctx context.Context, tx pgx.Tx, p Place, limit int) (Dispatch, error) {
-	args := pgx.NamedArgs{"name": deliveryCursor, "xid": p.XID, "id": p.ID, "limit": limit}
+func dispatch(ctx context.Context, tx pgx.Tx, args pgx.NamedArgs) (Dispatch, error) {
 	subscribed, err := column[int64](ctx, tx, `
 		select id from subscription where is_active and `+somethingNew+` order by id for no key update`, args)
 	if err != nil {
@@ -135,12 +141,12 @@ func dispatch(ctx context.Context, tx pgx.Tx, p Place, limit int) (Dispatch, err
 }
 
 const somethingNew = `exists (
-	select from event where (xid, id) > (@xid::bigint::text::xid8, @id::bigint) and xid < pg_snapshot_xmin(pg_current_snapshot()))`
+	select from event where (xid, id) > (@xid::bigint::text::xid8, @id::bigint) and xid < ` + horizon + `)`
 
 // jump goes behind all that has happened, as nobody wants to hear of it.
 func jump(ctx context.Context, tx pgx.Tx, args pgx.NamedArgs) error {
 	_, err := tx.Exec(ctx, `
-		update event_cursor set xid = (pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1)::text::xid8, id = 9223372036854775807
+		update event_cursor set xid = (`+horizon+`::text::bigint - 1)::text::xid8, id = 9223372036854775807
 		where name = @name and not exists (select from subscription where is_active) and `+somethingNew, args)
 	return err
 }
@@ -150,7 +156,7 @@ func jump(ctx context.Context, tx pgx.Tx, args pgx.NamedArgs) error {
 // Who was removed since has nothing delivered any more.
 var expansion = `
 	with e as (
-	  select * from event where (xid, id) > (@xid::bigint::text::xid8, @id::bigint) and xid < pg_snapshot_xmin(pg_current_snapshot())
+	  select * from event where (xid, id) > (@xid::bigint::text::xid8, @id::bigint) and xid < ` + horizon + `
 	  order by xid, id limit @limit),
 	wanted as (
 	  select s.id as subscription_id, e.*, case when e.conversation_id is not null then 'c' || e.conversation_id

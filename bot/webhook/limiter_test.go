@@ -281,7 +281,7 @@ func oracle(t *testing.T, name string, args ...string) string {
 	modules, err := filepath.Abs(filepath.Join("..", "..", ".ci", "oracles", "node_modules"))
 	noError(t, err)
 	if _, err := os.Stat(modules); err != nil {
-		t.Fatalf("oracles are not installed, .ci/need-oracles does that: %v", err)
+		t.Fatalf("oracles are not installed, make test does that: %v", err)
 	}
 	c := exec.CommandContext(t.Context(), "node", append([]string{filepath.Join("testdata", name)}, args...)...)
 	c.Env = append(os.Environ(), "ORACLES="+modules, "NODE_NO_WARNINGS=1")
