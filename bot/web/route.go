@@ -19,6 +19,9 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.Handle("GET /metrics", s.withToken(store.RoleViewer, promhttp.HandlerFor(s.o.Metrics, promhttp.HandlerOpts{})))
 	mux.Handle("/api/", s.api())
+	mux.HandleFunc("/webhook/", s.takeWebhook)
+	mux.Handle("GET /ws", s.fromHere(store.RoleViewer, http.HandlerFunc(s.followSocket)))
+	mux.Handle("GET /live/events", s.fromHere(store.RoleViewer, http.HandlerFunc(s.followEvents)))
 	mux.Handle("GET /openapi.json", s.document())
 	mux.Handle("GET /docs", s.console(http.HandlerFunc(s.docsPage)))
 	mux.Handle("GET /assets/", assets())
@@ -30,6 +33,7 @@ func (s *Server) routes() http.Handler {
 func (s *Server) api() http.Handler {
 	mux := http.NewServeMux()
 	s.operations(humago.New(mux, apiConfig(s.o.Version)))
+	mux.Handle("GET /api/v1/events", s.withToken(store.RoleViewer, http.HandlerFunc(s.followEvents)))
 	mux.Handle("POST /api/v1/files", s.withToken(store.RoleAgent, http.HandlerFunc(s.uploadFile)))
 	mux.Handle("GET /api/v1/files/{id}", s.withToken(store.RoleViewer, http.HandlerFunc(s.downloadFile)))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
