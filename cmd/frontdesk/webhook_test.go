@@ -257,4 +257,3 @@ func followed(ctx context.Context, t *testing.T, ws *websocket.Conn, last string
 		}
 	}
 }
-
