@@ -38,10 +38,11 @@ bench: ## memory, added latency and the highest rate over the built binary; prov
 	@.ci/fault-table
 	go test -run '^$$' -bench . -timeout 10m ./providers
 	go test -run '^$$' -bench ReserveAndSettle -timeout 10m ./store
+	go test -run '^$$' -bench . -timeout 10m ./bot/webhook
 	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/frontdesk
 
 torture: ## kill -9, faults and races at full length; prints lost, doubled, reordered
-	FRONTDESK_TORTURE=1 go test -count=1 -v -p 1 -timeout 60m -run 'Kills|Away|Restart|BothSides|ThreeProcesses|MergeWhile|PersonWhoSpeaks' ./cmd/frontdesk ./bot ./store | grep -v '^=== '
+	FRONTDESK_TORTURE=1 go test -count=1 -v -p 1 -timeout 60m -run 'Kills|Away|Restart|BothSides|ThreeProcesses|MergeWhile|PersonWhoSpeaks|FiftyUploads' ./cmd/frontdesk ./bot ./bot/webhook ./store | grep -v '^=== '
 
 vuln: ## known vulnerabilities, where their database can be reached
 	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...

@@ -190,8 +190,8 @@ func (i *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		p := v.problemOf(r.Context(), err)
 		result = p.Code
-		if v.begun || r.ContentLength < 0 || r.ContentLength > mostUnread {
-			w.Header().Set("Connection", "close")
+		if r.ContentLength < 0 || r.ContentLength > mostUnread {
+			w.Header().Set("Connection", "close") // else the server waits for the body before it answers
 		}
 		v.mayWrite()
 		p.write(w, v.request)
@@ -218,9 +218,8 @@ type visit struct {
 
 	id, path string
 	test     string
-	token    token // of the address; nil for tests
+	token    token // of the address; tests have none
 	target   Target
-	begun    bool // the body was begun and not read to its end
 }
 
 // serve takes the checks in their order, and says in a word what came of it.

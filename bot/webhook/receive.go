@@ -39,13 +39,11 @@ func (h *hold) release() {
 // receive reads the body to its end. Every byte of it goes to the proof as well.
 func (v *visit) receive(k kind, parameters map[string]string, p *proof, h *hold) (c content, err error) {
 	if k == kindNone {
-		v.waitLong()
 		return content{digest: digestOf()}, nil
 	}
 	l := v.i.limits
 	slow := &patient{from: v.r.Body, ctl: v.ctl, idle: l.IdleRead, end: time.Now().Add(l.TotalRead), most: l.form()}
 	body := io.TeeReader(slow, p)
-	v.begun = true
 	switch k {
 	case kindMultipart, kindFile, kindUnnamed:
 		if err := h.place(); err != nil {
@@ -55,15 +53,8 @@ func (v *visit) receive(k kind, parameters map[string]string, p *proof, h *hold)
 	default:
 		c, err = v.receiveText(k, parameters["charset"], body, h)
 	}
-	if err == nil {
-		v.begun = false
-		v.waitLong()
-	}
 	return c, err
 }
-
-// waitLong ends the time to read: to the server a passed one means that the caller left.
-func (v *visit) waitLong() { _ = v.ctl.SetReadDeadline(time.Time{}) }
 
 // receiveText holds a text; it is parsed once its signature is known to be right.
 func (v *visit) receiveText(k kind, charset string, body io.Reader, h *hold) (content, error) {

@@ -55,6 +55,8 @@ func TestEverySignatureOpensItsWebhook(t *testing.T) {
 		"standard":                  {Target{Auth: AuthStandard, Secrets: []string{secretA}}, signedStandard(t, secretA, "m", time.Now(), body)},
 		"standard, second secret":   {Target{Auth: AuthStandard, Secrets: []string{secretA, secretB}}, signedStandard(t, secretB, "m", time.Now(), body)},
 		"standard, five minutes":    {Target{Auth: AuthStandard, Secrets: []string{secretA}}, signedStandard(t, secretA, "m", time.Now().Add(-299*time.Second), body)},
+		"standard, first secret":    {Target{Auth: AuthStandard, Secrets: []string{secretA, secretB}}, signedStandard(t, secretA, "m", time.Now(), body)},
+		"bearer, first secret":      {Target{Auth: AuthBearer, Secrets: []string{"k1", "k2"}}, []string{"Authorization: Bearer k1"}},
 		"github":                    {Target{Auth: AuthGitHub, Secrets: []string{"k1", "k2"}}, []string{"X-Hub-Signature-256: sha256=" + hexHMAC("k2", body)}},
 		"stripe":                    {Target{Auth: AuthStripe, Secrets: []string{"k1", "k2"}}, []string{"Stripe-Signature: t=" + at + ",v0=00,v1=" + strings.Repeat("0", 64) + ",v1=" + hexHMAC("k2", at+"."+body)}},
 		"hmac, hex":                 {Target{Auth: AuthHMAC, Header: "x-sign", Secrets: []string{"k2"}}, []string{"X-Sign: " + hex.EncodeToString(sum)}},
@@ -95,7 +97,7 @@ func TestEverySignatureOpensItsWebhook(t *testing.T) {
 
 func twoSignatures(t *testing.T, body string) []string {
 	headers := signedStandard(t, secretA, "m", time.Now(), body)
-	headers[2] = strings.Replace(headers[2], "v1,", "v1a,ed25519 v1,"+base64.StdEncoding.EncodeToString(make([]byte, 32))+" v1,", 1)
+	headers[2] = strings.Replace(headers[2], "v1,", "v1a,ed25519 v1,"+base64.StdEncoding.EncodeToString(make([]byte, 32))+" v1,", 1) + " v1," + base64.StdEncoding.EncodeToString(make([]byte, 32))
 	return headers
 }
 
@@ -168,7 +170,7 @@ func TestUploadsAreSignedOverTheirRawBytes(t *testing.T) {
 	noError(t, err)
 	part.Write(bytes.Repeat([]byte("frontdesk"), 30_000))
 	noError(t, w.Close())
-	form.WriteString("and this behind them")
+	form.WriteString("and this behind them" + strings.Repeat(".", 10_000))
 	raw, kind := form.String(), "Content-Type: "+w.FormDataContentType()
 	send := func(body, kind string) heard {
 		return b.call(http.MethodPost, "/webhook/w", strings.NewReader(body), kind, "X-S: "+hexHMAC("k", raw))

@@ -267,7 +267,8 @@ func TestFormsHaveBounds(t *testing.T) {
 
 func TestWhatIsTooLongIsRefusedBeforeItIsSent(t *testing.T) {
 	b := newBooth(t, Options{}, open, Target{ID: "locked", Auth: AuthBearer, Secrets: []string{"k"}})
-	server := serve(t, b)
+	server := httptest.NewServer(b) // without a limit of its own
+	t.Cleanup(server.Close)
 	for _, c := range []struct {
 		path, kind string
 		length     int
@@ -286,6 +287,10 @@ func TestWhatIsTooLongIsRefusedBeforeItIsSent(t *testing.T) {
 			t.Errorf("%s of %d bytes to %s is told %q, want %s without a 100", c.kind, c.length, c.path, first, want)
 		}
 	}
+	patient := talk(t, server, "POST /webhook/none HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 200000\r\n\r\n")
+	if first, _ := patient.ReadString('\n'); !strings.HasPrefix(first, "HTTP/1.1 404 ") {
+		t.Errorf("who sends no body is told %q, want 404 at once", first)
+	}
 	said := talk(t, server, "POST /webhook/locked HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 100\r\nExpect: 100-continue\r\nAuthorization: Bearer k\r\n\r\n")
 	if first, _ := said.ReadString('\n'); !strings.HasPrefix(first, "HTTP/1.1 100 ") {
 		t.Errorf("what will be taken is told %q, want 100", first)
@@ -298,6 +303,7 @@ func talk(t *testing.T, server *httptest.Server, words string) *bufio.Reader {
 	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
 	noError(t, err)
 	t.Cleanup(func() { c.Close() })
+	noError(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
 	_, err = io.WriteString(c, words)
 	noError(t, err)
 	return bufio.NewReader(c)
