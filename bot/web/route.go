@@ -132,6 +132,17 @@ func (s *Server) operations(api huma.API) {
 	route(d, store.RoleAgent, http.MethodPost, "/executions/{id}/cancel", "Have an execution end before its next step", s.cancelExecution)
 	route(d, store.RoleAgent, http.MethodPost, "/executions/{id}/replay", "Run an execution again, from its beginning or a step on", s.replayExecution)
 
+	route(d, store.RoleAdmin, http.MethodGet, "/subscriptions", "List who is told what happens", s.listSubscriptions)
+	route(d, store.RoleAdmin, http.MethodPost, "/subscriptions", "Have an address told what happens from now on", s.addSubscription)
+	route(d, store.RoleAdmin, http.MethodGet, "/subscriptions/{id}", "Read a subscription", s.readSubscription)
+	route(d, store.RoleAdmin, http.MethodPut, "/subscriptions/{id}", "Change a subscription, or switch it on or off", s.changeSubscription)
+	route(d, store.RoleAdmin, http.MethodDelete, "/subscriptions/{id}", "Remove a subscription with its deliveries", s.removeSubscription)
+	route(d, store.RoleAdmin, http.MethodPost, "/subscriptions/{id}/rotate", "Sign with a new secret; the old one signs beside it", s.rotateSubscription)
+	route(d, store.RoleAdmin, http.MethodDelete, "/subscriptions/{id}/old-secret", "End the life of the secret before the present one", s.forgetSubscriptionSecret)
+	route(d, store.RoleAdmin, http.MethodGet, "/subscriptions/{id}/deliveries", "List deliveries, the newest first", s.listDeliveries)
+	route(d, store.RoleAdmin, http.MethodPost, "/subscriptions/{id}/replay", "Deliver everything once more that happened since a time", s.replayDeliveries)
+	route(d, store.RoleAdmin, http.MethodPost, "/deliveries/{id}/replay", "Deliver one delivery once more", s.replayDelivery)
+
 	route(d, store.RoleAdmin, http.MethodGet, "/secrets", "List the names of secrets that flows send to other services", s.listSecrets)
 	route(d, store.RoleAdmin, http.MethodPut, "/secrets/{name}", "Keep a secret", s.setSecret)
 	route(d, store.RoleAdmin, http.MethodDelete, "/secrets/{name}", "Forget a secret", s.removeSecret)

@@ -99,6 +99,7 @@ type records interface {
 	Timeline(ctx context.Context, conversation int64, p store.Page) ([]store.TimelineEntry, error)
 
 	flows
+	subscriptions
 
 	Providers(ctx context.Context) ([]store.Provider, error)
 	Provider(ctx context.Context, id int64) (store.Provider, error)
