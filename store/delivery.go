@@ -232,12 +232,17 @@ func overflow(ctx context.Context, tx pgx.Tx, subscriptions []int64) (map[int64]
 // advance lets the first of those behind go, in lanes where nobody is left that they
 // wait for. The subscription's row is locked.
 func advance(ctx context.Context, tx pgx.Tx, subscription int64, lanes []string) error {
-	_, err := tx.Exec(ctx, `
+	_, err := tx.Exec(ctx, advanced("@id", "any(@lanes)"), pgx.NamedArgs{"id": subscription, "lanes": lanes})
+	return err
+}
+
+func advanced(subscription, lane string) string {
+	return `
 		update delivery set behind = false where id in (
 		  select distinct on (d.lane) d.id from delivery d
-		  where d.subscription_id = @id and d.lane = any(@lanes) and d.status = 'waiting' and d.behind and not `+headOf("@id", "d.lane")+`
-		  order by d.lane, d.seq)`, pgx.NamedArgs{"id": subscription, "lanes": lanes})
-	return err
+		  where d.subscription_id = ` + subscription + ` and d.lane = ` + lane + ` and d.status = 'waiting' and d.behind
+		    and not ` + headOf(subscription, "d.lane") + `
+		  order by d.lane, d.seq)`
 }
 
 // ClaimedDelivery is a delivery that the caller, and nobody else, may try now.
@@ -351,22 +356,19 @@ func (s *Store) DeliverySecrets(c ClaimedDelivery) ([]string, error) {
 	return s.openAll(subscriptionPlace(c.SubscriptionID), c.Secret, c.OldSecret)
 }
 
-// DeliveryArrived records that the receiver has a delivery: those behind it may go.
+// DeliveryArrived records that the receiver has a delivery: those behind it may go. All
+// statements travel at once, as one transaction: this is what most deliveries come to.
 func (s *Store) DeliveryArrived(ctx context.Context, c ClaimedDelivery, status int) error {
-	return s.settle(ctx, c.SubscriptionID, func(tx pgx.Tx) error {
-		args := pgx.NamedArgs{"id": c.ID, "subscription": c.SubscriptionID, "answered": status}
-		lanes, err := column[string](ctx, tx, `
-			update delivery set status = 'delivered', reason = '', behind = false, answered = @answered, failure = '', ended_at = clock(),
-			  claimed_by = null, claimed_until = '-infinity'
-			where id = @id and status <> 'delivered' returning lane`, args)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `update subscription set failing_since = null where id = @subscription and failing_since is not null`, args); err != nil {
-			return err
-		}
-		return advance(ctx, tx, c.SubscriptionID, lanes)
-	})
+	args := pgx.NamedArgs{"id": c.ID, "subscription": c.SubscriptionID, "answered": status}
+	all := &pgx.Batch{}
+	all.Queue(`select from subscription where id = @subscription for no key update`, args)
+	all.Queue(`
+		update delivery set status = 'delivered', reason = '', behind = false, answered = @answered, failure = '', ended_at = clock(),
+		  claimed_by = null, claimed_until = '-infinity'
+		where id = @id and status <> 'delivered'`, args)
+	all.Queue(`update subscription set failing_since = null where id = @subscription and failing_since is not null`, args)
+	all.Queue(advanced("@subscription", "(select lane from delivery where id = @id)"), args)
+	return s.hasty.SendBatch(ctx, all).Close()
 }
 
 // settle runs work in a transaction that has a subscription's deliveries for itself.

@@ -196,20 +196,25 @@ func TestManyHandsLeaveNothingBehind(t *testing.T) {
 	const events = 400
 	var all sync.WaitGroup
 	all.Go(func() {
-		for i := range events {
-			_, err := d.db.Exec(t.Context(), `insert into event (type, execution_id) values ('x', $1)`, i%5)
+		for range events {
+			_, err := d.db.Exec(t.Context(), `insert into event (type, execution_id) values ('x', 1)`)
 			must(t, err)
 		}
 	})
 	var done atomic.Int64
 	end := time.Now().Add(time.Minute)
-	for range 4 {
+	goesOn := func() bool { return done.Load() < events && time.Now().Before(end) }
+	for range 2 {
 		all.Go(func() {
-			for done.Load() < events && time.Now().Before(end) {
-				_, err := d.DispatchDeliveries(t.Context(), 20)
+			for goesOn() {
+				_, err := d.DispatchDeliveries(t.Context(), 1)
 				must(t, err)
-				for i, taken := range d.claim(t) {
-					if i%3 == 0 && taken.Tries < 3 {
+			}
+		})
+		all.Go(func() {
+			for goesOn() {
+				for _, taken := range d.claim(t) {
+					if taken.Tries == 0 && taken.Seq%3 == 0 {
 						d.failed(t, taken, store.DeliveryFailure{})
 						continue
 					}
@@ -227,6 +232,57 @@ func TestManyHandsLeaveNothingBehind(t *testing.T) {
 	}
 	if done.Load() != events {
 		t.Errorf("%d of %d arrived", done.Load(), events)
+	}
+}
+
+// The dispatcher sees the first one wait, puts the next behind it, and commits after
+// the first has arrived.
+func TestNextThatIsBeingMadeWhileTheFirstArrivesGoes(t *testing.T) {
+	for _, end := range []struct {
+		name string
+		mark func(*testing.T, desk, store.ClaimedDelivery)
+	}{
+		{"arrives", func(t *testing.T, d desk, c store.ClaimedDelivery) { d.arrived(t, c) }},
+		{"dies", func(t *testing.T, d desk, c store.ClaimedDelivery) { d.failed(t, c, store.DeliveryFailure{Last: true}) }},
+	} {
+		t.Run(end.name, func(t *testing.T) {
+			d := newDesk(t)
+			c := d.subscribe(t, "x")
+			d.happen(t, "x", 1)
+			d.dispatch(t)
+			first := d.claimOne(t)
+			tx, err := d.db.Begin(t.Context())
+			must(t, err)
+			_, err = tx.Exec(t.Context(), `update subscription set seq = 2`) // locks it as the dispatcher does
+			must(t, err)
+			_, err = tx.Exec(t.Context(), `
+				insert into delivery (subscription_id, seq, lane, event_id, type, epoch, event_seq, test, data, at, behind)
+				values ($1, 2, '', 2, 'x', 0, 0, false, '{}', clock(), true)`, c.ID)
+			must(t, err)
+			marked := make(chan struct{})
+			go func() {
+				defer close(marked)
+				end.mark(t, d, first)
+			}()
+			d.waitForLock(t, marked)
+			must(t, tx.Commit(t.Context()))
+			<-marked
+			d.claimOne(t)
+		})
+	}
+}
+
+// waitForLock returns once somebody waits for a lock, or c is closed.
+func (d desk) waitForLock(t *testing.T, c <-chan struct{}) {
+	t.Helper()
+	for waits := false; !waits; {
+		select {
+		case <-c:
+			return
+		default:
+			must(t, d.db.QueryRow(t.Context(), `
+				select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`).Scan(&waits))
+		}
 	}
 }
 
