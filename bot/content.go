@@ -1,9 +1,7 @@
 package bot
 
 import (
-	"path/filepath"
 	"strings"
-	"unicode"
 
 	"frontdesk/store"
 
@@ -118,7 +116,7 @@ func fileIn(m *waE2E.Message) store.Inbound {
 		return withFile(kind, "", f, mostMedia, store.Media{Mime: f.GetMimetype(), Seconds: int(f.GetSeconds())})
 	case m.GetDocumentMessage() != nil:
 		f := m.GetDocumentMessage()
-		label := CleanLabel(f.GetFileName())
+		label := store.CleanLabel(f.GetFileName())
 		return withFile("document", join(label, f.GetCaption()), f, mostDocument, store.Media{Mime: f.GetMimetype(), Label: label})
 	case m.GetStickerMessage() != nil:
 		f := m.GetStickerMessage()
@@ -154,21 +152,6 @@ func referred(kind string, reference []byte) (attached, error) {
 		return nil, errNoFile
 	}
 	return f, proto.Unmarshal(reference, f)
-}
-
-// CleanLabel is a file's name without folders and what could not be shown.
-func CleanLabel(name string) string {
-	name = filepath.Base(strings.ReplaceAll(name, `\`, "/"))
-	name = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
-			return -1
-		}
-		return r
-	}, name)
-	if runes := []rune(name); len(runes) > 150 {
-		name = string(runes[:150])
-	}
-	return strings.Trim(name, ". /")
 }
 
 // surroundings are what a message says of itself: which one it replies to, and

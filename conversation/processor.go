@@ -76,6 +76,7 @@ type Options struct {
 	Files    files        // of customers; nil: models hear and see none
 	Library  library      // documents of the business; nil: there are none
 	HTTP     *http.Client // the guarded way to services of the house; nil: none can be called
+	Flows    flows        // that models may start; nil: there are none
 	Log      *slog.Logger
 
 	Turns       int           // at once (L8)
@@ -94,6 +95,7 @@ type Processor struct {
 	files    files
 	library  library
 	http     *http.Client
+	flows    flows
 	log      *slog.Logger
 	timeout  time.Duration
 	watching time.Duration
@@ -114,7 +116,7 @@ type Processor struct {
 // New returns a processor that does nothing yet; see Start.
 func New(o Options) *Processor {
 	p := &Processor{
-		store: o.Store, accounts: o.Accounts, ai: o.AI, files: o.Files, library: o.Library, http: o.HTTP, log: o.Log,
+		store: o.Store, accounts: o.Accounts, ai: o.AI, files: o.Files, library: o.Library, http: o.HTTP, flows: o.Flows, log: o.Log,
 		timeout: usual(o.TurnTimeout, usualTimeout), watching: usual(o.QueueWatch, usualQueueWatch),
 		drain: usual(o.Drain, usualDrain), sweeping: usual(o.Sweep, usualSweep),
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"frontdesk/providers"
@@ -24,14 +25,21 @@ var errNoService = errors.New("services cannot be called from here")
 // tools are what the account's models may have done: the built-in ones, and calls to
 // services that admins defined.
 func (t *turn) tools(ctx context.Context, now store.Turn) ([]tool, error) {
+	start, some, err := t.startTool(ctx)
+	if err != nil || !some && !now.HasTools {
+		return builtIn, err
+	}
+	all := append([]tool(nil), builtIn...)
+	if some {
+		all = append(all, start)
+	}
 	if !now.HasTools {
-		return builtIn, nil
+		return all, nil
 	}
 	defined, err := t.p.store.Tools(ctx, t.account)
 	if err != nil {
 		return nil, err
 	}
-	all := append([]tool(nil), builtIn...)
 	for _, d := range defined {
 		if made, err := serviceTool(d); err == nil && d.IsActive {
 			all = append(all, made)
@@ -42,10 +50,8 @@ func (t *turn) tools(ctx context.Context, now store.Turn) ([]tool, error) {
 
 // CheckTool says what is wrong with a tool that an admin defines.
 func CheckTool(d store.Tool) error {
-	for _, b := range builtIn {
-		if b.Name == d.Name {
-			return fmt.Errorf("%q is a tool that every account has; choose another name", d.Name)
-		}
+	if slices.Contains(reserved, d.Name) {
+		return fmt.Errorf("%q is a tool that every account has; choose another name", d.Name)
 	}
 	if u, err := url.Parse(d.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		return errors.New("the address is not like https://shop.example/stock")

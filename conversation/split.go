@@ -18,11 +18,14 @@ const (
 // bubbles are the WhatsApp messages of a model's reply, each with its id.
 func bubbles(reply string) []store.Bubble {
 	var made []store.Bubble
-	for _, body := range split(blocks(reply)) {
+	for _, body := range Bubbles(reply) {
 		made = append(made, store.Bubble{WaID: store.NewMessageID(), Body: body})
 	}
 	return made
 }
+
+// Bubbles are a model's Markdown as the messages that WhatsApp shows.
+func Bubbles(markdown string) []string { return split(blocks(markdown)) }
 
 // split packs blocks into bubbles.
 func split(all []block) []string {

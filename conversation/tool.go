@@ -50,6 +50,9 @@ var builtIn = []tool{
 	builtin("business_hours", "Read when the business is open.", "", (*turn).hoursTool),
 }
 
+// reserved are names that admins cannot give their own tools.
+var reserved = []string{"search_knowledge", "remember_fact", "hand_off", "business_hours", "start_flow"}
+
 func builtin(name, description, properties string, run func(*turn, context.Context, store.Turn, call) (string, error)) tool {
 	required := "[]"
 	if key, _, found := strings.Cut(properties, ":"); found {

@@ -84,7 +84,7 @@ create table execution (
 create index execution_due on execution (due_at, id) where status in ('queued', 'waiting');
 create index execution_running on execution (owner) where status = 'running';
 create unique index execution_contact on execution (contact_id) where status = 'running'; -- one contact at a time
-create unique index execution_delivery on execution (webhook_id, delivery_key) where delivery_key is not null;
+create unique index execution_delivery on execution (flow_id, coalesce(webhook_id, ''), delivery_key) where delivery_key is not null;
 create index execution_reply on execution (conversation_id) where status = 'waiting' and awaits = 'reply';
 create index execution_outbound on execution (awaits_outbound) where status = 'waiting' and awaits_outbound is not null;
 create index execution_flow on execution (flow_id, id);

@@ -18,10 +18,12 @@ type Contact struct {
 	Username   *string
 	Name       string
 	MergedInto *int64 // it turned out to be this person
+	Attributes map[string]string
+	Tags       []string
 	CreatedAt  time.Time
 }
 
-const contactColumns = `id, phone, lid, username, name, merged_into, created_at`
+const contactColumns = `id, phone, lid, username, name, merged_into, attributes, tags, created_at`
 
 // ErrNoAddress says that a contact was asked for with neither number nor LID.
 var ErrNoAddress = errors.New("neither a phone number nor a LID is known")

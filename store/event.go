@@ -68,18 +68,40 @@ const eventRows = `
 // EventsAfter are the events behind a place that no transaction under way can come
 // before, in order. A reader that goes on behind the last one misses none.
 func (s *Store) EventsAfter(ctx context.Context, p Place, limit int) ([]Event, error) {
+	strangers, err := s.strangers(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return many[Event](ctx, s.pool, `
 		with e as (
 		  select * from event
-		  where (xid, id) > (@xid::bigint::text::xid8, @id) and xid < pg_snapshot_xmin(pg_current_snapshot())
+		  where (xid, id) > (@xid::bigint::text::xid8, @id) and xid < `+horizon+`
 		  order by xid, id limit @limit)`+eventRows+` order by e.xid, e.id`,
-		pgx.NamedArgs{"xid": p.XID, "id": p.ID, "limit": limit})
+		pgx.NamedArgs{"xid": p.XID, "id": p.ID, "limit": limit, "strangers": strangers})
+}
+
+// horizon is the oldest transaction under way that may still add events. Those of
+// @strangers cannot.
+const horizon = `(
+	select coalesce(min(x::text::bigint), pg_snapshot_xmax(pg_current_snapshot())::text::bigint)::text::xid8
+	from pg_snapshot_xip(pg_current_snapshot()) as x where x::text::bigint % 4294967296 <> all(@strangers::bigint[]))`
+
+// strangers are transactions under way in other databases of the same Postgres, which
+// would hold all events up for as long as they take. They are asked for first: what
+// ends in between stays a stranger.
+func (s *Store) strangers(ctx context.Context) ([]int64, error) {
+	return column[int64](ctx, s.pool, `
+		select backend_xid::text::bigint from pg_stat_activity
+		where backend_xid is not null and datid <> (select oid from pg_database where datname = current_database())`, nil)
 }
 
 // LatestPlace is behind all that EventsAfter would return now.
 func (s *Store) LatestPlace(ctx context.Context) (Place, error) {
-	return one[Place](ctx, s.pool, `
-		select pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1 as xid, 9223372036854775807 as id`, nil)
+	strangers, err := s.strangers(ctx)
+	if err != nil {
+		return Place{}, err
+	}
+	return one[Place](ctx, s.pool, `select `+horizon+`::text::bigint - 1 as xid, 9223372036854775807 as id`, pgx.NamedArgs{"strangers": strangers})
 }
 
 // EventsOf are events of one execution with a Seq above after, in order.
@@ -128,4 +150,18 @@ func (s *Store) DropEvents(ctx context.Context, limit int) (int, error) {
 		  select id from event where at < clock() - @hours * interval '1 hour' order by id limit @limit)`,
 		pgx.NamedArgs{"hours": EventHours, "limit": limit})
 	return int(done.RowsAffected()), err
+}
+
+// Cursor is how far a reader for everybody has come, or ErrNotFound.
+func (s *Store) Cursor(ctx context.Context, name string) (Place, error) {
+	return one[Place](ctx, s.pool, `select xid::text::bigint as xid, id from event_cursor where name = @name`, pgx.NamedArgs{"name": name})
+}
+
+// MoveCursor notes that a reader has come to a place. It never goes back.
+func (s *Store) MoveCursor(ctx context.Context, name string, to Place) error {
+	_, err := s.pool.Exec(ctx, `
+		insert into event_cursor as c (name, xid, id) values (@name, @xid::bigint::text::xid8, @id)
+		on conflict (name) do update set xid = excluded.xid, id = excluded.id where (c.xid, c.id) < (excluded.xid, excluded.id)`,
+		pgx.NamedArgs{"name": name, "xid": to.XID, "id": to.ID})
+	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,7 +43,8 @@ type Execution struct {
 	CreatedAt      time.Time
 	StartedAt      *time.Time
 	FinishedAt     *time.Time
-	Position       int // of a queued one among those that wait for a place, about
+	Position       int       // of a queued one among those that wait for a place, about
+	Now            time.Time // when it was read
 }
 
 // Ended says that nothing more happens to it.
@@ -68,7 +68,7 @@ const executionRows = `
 	select x.id, x.flow_id, f.name as flow, x.version, x.webhook_id, x.account_id, x.contact_id, x.chat, x.conversation_id, x.trigger, x.test, x.status,
 	  x.step, x.tries, x.step_began_at, x.due_at, x.awaits, x.awaits_seq, x.awaits_outbound, x.owner, x.epoch, x.event_seq, x.ran_ms, x.cancel_at,
 	  x.response, x.failure, x.replay_of, x.created_at, x.started_at, x.finished_at,
-	  case when x.status = 'queued' then (select count(*)::int from execution q where q.status = 'queued' and (q.due_at, q.id) <= (x.due_at, x.id)) else 0 end as position
+	  case when x.status = 'queued' then (select count(*)::int from execution q where q.status = 'queued' and (q.due_at, q.id) <= (x.due_at, x.id)) else 0 end as position, clock() as now
 	from x join flow f on f.id = x.flow_id`
 
 // Execution is one execution, or ErrNotFound.
@@ -119,19 +119,16 @@ type NewExecution struct {
 	RequestHash    []byte
 	ReplayOf       *int64
 	Step           int // where it begins; steps before it are those of ReplayOf
+	MostTests      int // of a webhook that may wait (L24)
 }
 
-// Bounds of what waits (L16, L24).
-const (
-	MostQueued      = 10_000
-	MostTestsQueued = 100 // for each webhook
-)
+// MostQueued is how many executions may wait for a place (L16).
+const MostQueued = 10_000
 
 // What AddExecution refuses.
 var (
 	ErrQueueFull      = errors.New("too many executions wait for a place")
 	ErrDeliveryReused = errors.New("this delivery came before with another body")
-	ErrBusyDelivery   = errors.New("this delivery is being worked on")
 )
 
 // deliveryDays is how long the name of a delivery is known.
@@ -172,7 +169,7 @@ func (s *Store) addExecution(ctx context.Context, n NewExecution) (Execution, er
 		pgx.NamedArgs{
 			"flow": n.FlowID, "version": n.Version, "webhook": n.WebhookID, "account": n.AccountID, "contact": n.ContactID, "chat": n.Chat,
 			"conversation": n.ConversationID, "trigger": n.Trigger, "test": n.Test, "key": clean(n.DeliveryKey), "hash": n.RequestHash,
-			"replay_of": n.ReplayOf, "step": n.Step, "most": MostQueued, "most_tests": MostTestsQueued,
+			"replay_of": n.ReplayOf, "step": n.Step, "most": MostQueued, "most_tests": n.MostTests,
 		})
 	if errors.Is(err, ErrNotFound) {
 		return x, ErrQueueFull
@@ -195,8 +192,9 @@ func (s *Store) deliveredBefore(ctx context.Context, n NewExecution) (x Executio
 		ID   int64
 		Same bool
 	}](ctx, s.pool, `
-		select id, request_hash is not distinct from @hash as same from execution where webhook_id = @webhook and delivery_key = @key`,
-		pgx.NamedArgs{"webhook": n.WebhookID, "key": clean(n.DeliveryKey), "hash": n.RequestHash})
+		select id, request_hash is not distinct from @hash as same from execution
+		where flow_id = @flow and coalesce(webhook_id, '') = coalesce(@webhook, '') and delivery_key = @key`,
+		pgx.NamedArgs{"flow": n.FlowID, "webhook": n.WebhookID, "key": clean(n.DeliveryKey), "hash": n.RequestHash})
 	if err == nil && !first.Same {
 		err = ErrDeliveryReused
 	}
@@ -205,34 +203,4 @@ func (s *Store) deliveredBefore(ctx context.Context, n NewExecution) (x Executio
 	}
 	x, err = s.Execution(ctx, first.ID)
 	return x, true, err
-}
-
-// StepEvent is one event of an execution that a statement about it adds.
-type StepEvent struct {
-	Type string         `json:"type"`
-	Data map[string]any `json:"data"`
-}
-
-// ErrMoved says that an execution belongs to another process now, or to none.
-var ErrMoved = errors.New("the execution was taken over")
-
-// fence writes about a running execution as long as it is still the caller's: it sets
-// columns and adds events in one statement, numbered behind the last one.
-func (s *Store) fence(ctx context.Context, x *Execution, set string, args pgx.NamedArgs, events ...StepEvent) error {
-	args["id"], args["owner"], args["epoch"], args["events"] = x.ID, x.Owner, x.Epoch, append([]StepEvent{}, events...)
-	args["n"] = len(events)
-	err := s.pool.QueryRow(ctx, `
-		with x as (
-		  update execution set event_seq = event_seq + @n, `+set+`
-		  where id = @id and status = 'running' and owner = @owner and epoch = @epoch
-		  returning *),
-		noted as (
-		  insert into event (type, execution_id, flow_id, account_id, conversation_id, epoch, seq, test, data)
-		  select e.value->>'type', x.id, x.flow_id, x.account_id, x.conversation_id, x.epoch, x.event_seq - @n + e.place, x.test <> '', coalesce(e.value->'data', '{}')
-		  from x, jsonb_array_elements(coalesce(@events::jsonb, '[]')) with ordinality as e (value, place))
-		select event_seq from x`, args).Scan(&x.EventSeq)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("execution %d: %w", x.ID, ErrMoved)
-	}
-	return err
 }

@@ -130,12 +130,9 @@ func (c *checker) add(says string, path ...string) {
 func (c *checker) definition(d Definition) {
 	c.schema(d.Trigger.Input, "trigger", "input")
 	c.condition(d.Trigger.When, "trigger", "when")
-	c.template(d.Contact, "contact")
+	c.address(d)
 	if d.Trigger.Dedupe != "" {
 		c.path(d.Trigger.Dedupe, "trigger", "dedupe")
-	}
-	if d.Trigger.Type != "message" && d.Account == 0 && slices.ContainsFunc(d.Steps, func(s Step) bool { return s.Type == "send" }) {
-		c.add("say which account sends", "account")
 	}
 	for i, s := range d.Steps {
 		at := []string{"steps", strconv.Itoa(i)}
@@ -144,6 +141,24 @@ func (c *checker) definition(d Definition) {
 		}
 		c.step(s, at)
 		c.steps[s.ID] = true
+	}
+}
+
+// address says what is missing to send: who does, and to whom.
+func (c *checker) address(d Definition) {
+	c.template(d.Contact, "contact")
+	if strings.Contains(d.Contact, "contact.") || strings.Contains(d.Contact, "steps.") {
+		c.add("whom it is about must be told by the trigger", "contact")
+	}
+	sends := slices.ContainsFunc(d.Steps, func(s Step) bool { return s.Type == "send" })
+	if !sends || d.Trigger.Type == "message" || d.Trigger.Type == "call" {
+		return
+	}
+	if d.Account == 0 && d.Trigger.Type == "webhook" {
+		c.add("say which account sends", "account")
+	}
+	if d.Contact == "" && d.Trigger.Type == "webhook" {
+		c.add(`say to whom it sends, as in "{{trigger.body.phone}}"`, "contact")
 	}
 }
 
@@ -161,7 +176,7 @@ func (c *checker) step(s Step, at []string) {
 		all  map[string]string
 	}{{"headers", s.Headers}, {"attributes", s.Attributes}} {
 		for name, text := range texts.all {
-			c.template(text, under(texts.name, name)...)
+			c.template(strings.Replace(text, secretMark, "", 1), under(texts.name, name)...)
 		}
 	}
 	if s.Location != nil {

@@ -8,11 +8,12 @@ import (
 // Definition is one version of a flow, as its JSON says. Check has seen it before
 // anybody uses it.
 type Definition struct {
-	Name    string  `json:"name"`
-	Trigger Trigger `json:"trigger"`
-	Account int64   `json:"account,omitempty"` // that sends; 0: the one that the trigger came from
-	Contact string  `json:"contact,omitempty"` // template of the address of whom it is about
-	Steps   []Step  `json:"steps"`
+	Name        string  `json:"name"`
+	Description string  `json:"description,omitempty"` // when to start it, for people and models
+	Trigger     Trigger `json:"trigger"`
+	Account     int64   `json:"account,omitempty"` // that sends; 0: the one that the trigger came from
+	Contact     string  `json:"contact,omitempty"` // template of the address of whom it is about
+	Steps       []Step  `json:"steps"`
 }
 
 // Trigger is what starts an execution.

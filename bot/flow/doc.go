@@ -1,4 +1,6 @@
-// Package flow holds the language of flows: what other systems, messages and events
-// trigger, written as JSON by admins. It reads and checks definitions, fills templates
-// and decides conditions; it runs no code of theirs and reaches nothing.
+// Package flow runs flows: what other systems, customers' messages and events start,
+// written as JSON by admins. A definition is checked once and never changes; an
+// execution of it is a row that is written down before and after every step, so that
+// whatever ends the process, another goes on where it was. Definitions hold no code of
+// theirs: only templates, conditions and nine kinds of steps.
 package flow

@@ -3,14 +3,12 @@ package web
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"os"
 	"path"
 	"strings"
 	"time"
@@ -76,41 +74,21 @@ func uploaded(r *http.Request) (io.Reader, string, error) {
 
 var errNoFiles = problem(http.StatusConflict, "no_files", "There is no place for files; set FRONTDESK_FILES_URL")
 
-// keepFile streams a file to the disk, looks at it and puts it in its place.
+// keepFile streams a file to its place.
 func (s *Server) keepFile(ctx context.Context, from io.Reader, label string) (store.File, error) {
 	if s.o.Files == nil {
 		return store.File{}, errNoFiles
 	}
-	beside, err := os.CreateTemp("", "frontdesk-upload-*")
-	if err != nil {
-		return store.File{}, err
-	}
-	defer os.Remove(beside.Name())
-	defer beside.Close()
-	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(beside, sum), io.LimitReader(from, mostFile+1))
+	f, err := s.store.KeepFile(ctx, s.o.Files, store.Upload{From: from, Label: label, Most: mostFile})
 	switch {
-	case err != nil:
-		return store.File{}, problem(http.StatusBadRequest, "broken_off", "The file broke off on its way; send it again")
-	case n > mostFile:
-		return store.File{}, problem(http.StatusRequestEntityTooLarge, "file_too_large", "A file may have at most 64 MiB")
-	case n == 0:
-		return store.File{}, problem(http.StatusUnprocessableEntity, "no_file", "The file is empty")
+	case errors.Is(err, store.ErrBrokenOff):
+		return f, problem(http.StatusBadRequest, "broken_off", "The file broke off on its way; send it again")
+	case errors.Is(err, store.ErrFileTooLarge):
+		return f, problem(http.StatusRequestEntityTooLarge, "file_too_large", "A file may have at most 64 MiB")
+	case errors.Is(err, store.ErrFileEmpty):
+		return f, problem(http.StatusUnprocessableEntity, "no_file", "The file is empty")
 	}
-	head := make([]byte, store.SniffLength)
-	length, err := beside.ReadAt(head, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return store.File{}, err
-	}
-	if _, err := beside.Seek(0, io.SeekStart); err != nil {
-		return store.File{}, err
-	}
-	label = bot.CleanLabel(label)
-	f := store.File{Name: store.NewFileName(), Label: label, Mime: store.MimeOf(head[:length], label), Bytes: n, SHA256: sum.Sum(nil)}
-	if err := s.o.Files.Put(ctx, f.Name, beside, n); err != nil {
-		return store.File{}, err
-	}
-	return s.store.AddFile(ctx, f)
+	return f, err
 }
 
 // serveFile hands a file out: pictures, sound and films to be seen, all else to be
@@ -227,16 +205,7 @@ func (s *Server) fetch(ctx context.Context, a *Attachment) (store.File, error) {
 
 // kindOf is what a file becomes on WhatsApp: what was asked for, if it can be that.
 func (s *Server) kindOf(ctx context.Context, f store.File, asked string) (string, error) {
-	top, _, _ := strings.Cut(f.Mime, "/")
-	natural := "document"
-	switch {
-	case f.Mime == "image/jpeg", f.Mime == "image/png":
-		natural = "image"
-	case f.Mime == "video/mp4":
-		natural = "video"
-	case top == "audio":
-		natural = "audio"
-	}
+	natural := f.Natural()
 	if asked == "" || asked == natural || asked == "document" {
 		return cmp.Or(asked, natural), nil
 	}

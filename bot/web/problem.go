@@ -102,6 +102,8 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 		return problem(http.StatusUnprocessableEntity, "bad_proxy", err.Error())
 	case errors.Is(err, store.ErrNameTaken), errors.Is(err, store.ErrToolExists), errors.Is(err, store.ErrQuickReplyExists):
 		return problem(http.StatusConflict, "name_taken", err.Error())
+	case errors.Is(err, store.ErrNoSecret):
+		return problem(http.StatusUnprocessableEntity, "no_secret", "\"secret\" is missing: "+err.Error())
 	case errors.Is(err, store.ErrKeyReused):
 		return problem(http.StatusUnprocessableEntity, "idempotency_key_reused", err.Error())
 	case errors.Is(err, store.ErrNoQuoted):

@@ -106,6 +106,32 @@ func (s *Server) operations(api huma.API) {
 	route(d, store.RoleAdmin, http.MethodPut, "/tools/{id}", "Change a service that models may call", s.changeTool)
 	route(d, store.RoleAdmin, http.MethodDelete, "/tools/{id}", "Remove a service that models may call", s.removeTool)
 
+	route(d, store.RoleViewer, http.MethodGet, "/flows", "List flows", s.listFlows)
+	route(d, store.RoleAdmin, http.MethodPost, "/flows", "Put a flow: a new one, or a new version of the one with its name", s.putFlow)
+	route(d, store.RoleViewer, http.MethodGet, "/flows/{id}", "Read a flow", s.readFlow)
+	route(d, store.RoleAdmin, http.MethodPatch, "/flows/{id}", "Switch a flow on or off", s.changeFlow)
+	route(d, store.RoleAdmin, http.MethodDelete, "/flows/{id}", "Remove a flow with its webhooks and executions", s.removeFlow)
+	route(d, store.RoleViewer, http.MethodGet, "/flows/{id}/versions", "List all versions of a flow, the newest first", s.listFlowVersions)
+	route(d, store.RoleViewer, http.MethodGet, "/flows/{id}/versions/{version}", "Read one version of a flow", s.readFlowVersion)
+	route(d, store.RoleAgent, http.MethodPost, "/flows/{id}/start", "Start a flow by hand", s.startFlow)
+
+	route(d, store.RoleAdmin, http.MethodGet, "/webhooks", "List addresses that start flows", s.listWebhooks)
+	route(d, store.RoleAdmin, http.MethodPost, "/webhooks", "Make an address that starts a flow", s.addWebhook)
+	route(d, store.RoleAdmin, http.MethodGet, "/webhooks/{id}", "Read an address that starts a flow", s.readWebhook)
+	route(d, store.RoleAdmin, http.MethodPut, "/webhooks/{id}", "Change an address that starts a flow; a new secret has the old one stay good", s.changeWebhook)
+	route(d, store.RoleAdmin, http.MethodDelete, "/webhooks/{id}", "Delete an address that starts a flow; it says so from then on (410)", s.removeWebhook)
+	route(d, store.RoleAdmin, http.MethodDelete, "/webhooks/{id}/old-secret", "End the life of the secret before the present one", s.forgetOldSecret)
+
+	route(d, store.RoleViewer, http.MethodGet, "/executions", "List executions of flows, the newest first", s.listExecutions)
+	route(d, store.RoleViewer, http.MethodGet, "/executions/{id}", "Read an execution with what its steps came to", s.readExecution)
+	route(d, store.RoleViewer, http.MethodGet, "/executions/{id}/events", "Read what happened to an execution in the last 24 hours", s.listExecutionEvents)
+	route(d, store.RoleAgent, http.MethodPost, "/executions/{id}/cancel", "Have an execution end before its next step", s.cancelExecution)
+	route(d, store.RoleAgent, http.MethodPost, "/executions/{id}/replay", "Run an execution again, from its beginning or a step on", s.replayExecution)
+
+	route(d, store.RoleAdmin, http.MethodGet, "/secrets", "List the names of secrets that flows send to other services", s.listSecrets)
+	route(d, store.RoleAdmin, http.MethodPut, "/secrets/{name}", "Keep a secret", s.setSecret)
+	route(d, store.RoleAdmin, http.MethodDelete, "/secrets/{name}", "Forget a secret", s.removeSecret)
+
 	route(d, store.RoleAgent, http.MethodGet, "/contacts", "List or search people", s.listContacts)
 	route(d, store.RoleAgent, http.MethodGet, "/contacts/lookup", "Find who has an address, in any form, with all known ones", s.lookUpContact)
 	route(d, store.RoleAgent, http.MethodGet, "/contacts/{id}", "Read a person with all known addresses", s.readContact)

@@ -19,12 +19,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// records is what the doors read and write. *store.Store is the real one.
 // library finds passages of documents. *conversation.Library is the real one.
 type library interface {
 	Search(ctx context.Context, account int64, pool, query string) (found []conversation.Passage, known bool, err error)
 }
 
+// records is what the doors read and write. *store.Store is the real one.
 type records interface {
 	Accounts(ctx context.Context) ([]store.Account, error)
 	Account(ctx context.Context, id int64) (store.Account, error)
@@ -48,7 +48,7 @@ type records interface {
 	Merges(ctx context.Context, contact int64) ([]store.Merge, error)
 	MergeContacts(ctx context.Context, one, other int64, by string) (survivor int64, err error)
 	UnmergeContact(ctx context.Context, contact int64, by string) (store.Merge, error)
-	AddFile(ctx context.Context, f store.File) (store.File, error)
+	KeepFile(ctx context.Context, files store.Files, u store.Upload) (store.File, error)
 	File(ctx context.Context, id int64) (store.File, error)
 	SetProxy(ctx context.Context, account int64, address string) error
 	StatusHistory(ctx context.Context, account int64, p store.Page) ([]store.StatusEvent, error)
@@ -96,6 +96,8 @@ type records interface {
 	PutTool(ctx context.Context, t store.Tool, secret *string) (store.Tool, error)
 	RemoveTool(ctx context.Context, id int64) error
 	Timeline(ctx context.Context, conversation int64, p store.Page) ([]store.TimelineEntry, error)
+
+	flows
 
 	Providers(ctx context.Context) ([]store.Provider, error)
 	Provider(ctx context.Context, id int64) (store.Provider, error)
@@ -155,6 +157,7 @@ type Follow func() (changes <-chan int64, end func(), err error)
 type Options struct {
 	Store              records
 	AI                 brain
+	Engine             engine  // runs flows
 	Sandbox            Sandbox // nil: there is none
 	Log                *slog.Logger
 	PublicURL          string                             // of the console, without a slash at its end
@@ -175,6 +178,7 @@ type Options struct {
 type Server struct {
 	store      records
 	ai         brain
+	engine     engine
 	sandbox    Sandbox
 	log        *slog.Logger
 	o          Options
@@ -211,7 +215,7 @@ func New(o Options) (*Server, error) {
 	if o.Queued == nil {
 		o.Queued = func(int64, int64) {}
 	}
-	s := &Server{store: o.Store, ai: o.AI, sandbox: o.Sandbox, log: o.Log, o: o}
+	s := &Server{store: o.Store, ai: o.AI, engine: o.Engine, sandbox: o.Sandbox, log: o.Log, o: o}
 	s.waiting, s.stopWaits = context.WithCancel(context.Background())
 	s.sessions = newSessions(o)
 	s.handler = s.routes()

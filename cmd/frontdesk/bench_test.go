@@ -128,13 +128,13 @@ func (r *rig) burst(b *testing.B, phones []string, n int) {
 	}
 }
 
-// flow measures what a load of single messages goes through.
-type flow struct {
+// delaying measures what a load of single messages goes through.
+type delaying struct {
 	mu        sync.Mutex
 	delivered map[string]time.Time // by message id: when it reached the socket
 }
 
-func (f *flow) note(_, id string) {
+func (f *delaying) note(_, id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.delivered == nil {
@@ -145,7 +145,7 @@ func (f *flow) note(_, id string) {
 
 // delays are the times from a message's arrival at the socket to the answer on
 // the customer's phone, sorted. Only messages with an answer of their own count.
-func (f *flow) delays(c *crowd) []time.Duration {
+func (f *delaying) delays(c *crowd) []time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []time.Duration
@@ -182,7 +182,7 @@ func (c *crowd) steady(rate float64, n int) {
 // second: goal p50 5 ms, p99 25 ms. The endpoint answers at once.
 func BenchmarkAddedLatency(b *testing.B) {
 	for b.Loop() {
-		var f flow
+		var f delaying
 		r, c := benchCrowd(b, &f, 40)
 		c.steady(20, 80) // first contacts
 		f.delivered = nil
@@ -209,7 +209,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // behind, and counts what was lost, doubled or reordered on the way.
 func BenchmarkHighestRate(b *testing.B) {
 	for b.Loop() {
-		r, c := benchCrowd(b, &flow{}, 200)
+		r, c := benchCrowd(b, &delaying{}, 200)
 		c.steady(50, 400)
 		held := 0.0
 		for _, rate := range []float64{50, 75, 100, 125, 150, 175, 200, 250, 300, 350, 400} {
@@ -232,7 +232,7 @@ func BenchmarkHighestRate(b *testing.B) {
 }
 
 // benchCrowd is a running frontdesk with an account that answers at once.
-func benchCrowd(b *testing.B, f *flow, size int) (*rig, *crowd) {
+func benchCrowd(b *testing.B, f *delaying, size int) (*rig, *crowd) {
 	b.Helper()
 	r := newRig(b, f.note)
 	r.start()

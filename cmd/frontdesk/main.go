@@ -28,6 +28,7 @@ type commands struct {
 	Accounts  accountsCommand  `cmd:"" help:"List, log out or remove WhatsApp accounts."`
 	Providers providersCommand `cmd:"" help:"List, add, test, change or remove AI providers."`
 	Knowledge knowledgeCommand `cmd:"" help:"Add, list or remove what the bot may answer from."`
+	Flows     flowsCommand     `cmd:"" help:"Put or list flows: what other systems, messages and events start."`
 	Evaluate  evaluateCommand  `cmd:"" help:"Try the built-in test conversations with your AI providers, and print a report."`
 	Tokens    tokensCommand    `cmd:"" help:"Create API tokens."`
 	Keys      keysCommand      `cmd:"" help:"Create the secret key that seals what is stored."`

@@ -15,14 +15,15 @@ import (
 
 // collector reads the numbers of every part when they are asked for.
 type collector struct {
-	store  *store.Store
-	worker *worker
-	memory *watch.Memory
-	own    []prometheus.Collector
+	store      *store.Store
+	worker     *worker
+	automation *automation
+	memory     *watch.Memory
+	own        []prometheus.Collector
 }
 
-func newCollector(s *store.Store, w *worker, m *watch.Memory) *collector {
-	return &collector{store: s, worker: w, memory: m, own: []prometheus.Collector{
+func newCollector(s *store.Store, w *worker, a *automation, m *watch.Memory) *collector {
+	return &collector{store: s, worker: w, automation: a, memory: m, own: []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}}
 }
@@ -41,7 +42,14 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(out, "memory_heap_bytes", "Heap in use.", float64(c.memory.HeapBytes()))
 	gauge(out, "memory_rss_bytes", "Resident memory.", float64(c.memory.RSSBytes()))
 	gauge(out, "memory_alarm", "1 while memory is above the alarm.", truth(c.memory.Alarm()))
+	c.executions(out)
 	c.database(out)
+}
+
+func (c *collector) executions(out chan<- prometheus.Metric) {
+	s := c.automation.engine.Stats()
+	gauge(out, "executions_active", "Executions that run here (L16).", float64(s.Running))
+	gauge(out, "executions_registered", "Executions that run here or ended a moment ago (L16, L17).", float64(s.Registered))
 }
 
 func (c *collector) accounts(out chan<- prometheus.Metric) {
@@ -98,6 +106,10 @@ func (c *collector) database(out chan<- prometheus.Metric) {
 	}
 	if n, err := c.store.WaitingMedia(ctx); err == nil {
 		gauge(out, "media_wanted", "Files that wait to be fetched, of all processes.", float64(n))
+	}
+	if queued, waiting, err := c.store.CountExecutions(ctx); err == nil {
+		gauge(out, "executions_queued", "Executions that wait for a place, of all processes, at most 10,000.", float64(queued))
+		gauge(out, "executions_waiting", "Executions that wait for time or a reply, of all processes.", float64(waiting))
 	}
 	used, limit := c.store.Connections()
 	gauge(out, "database_connections_used", "Connections of the pool in use.", float64(used))

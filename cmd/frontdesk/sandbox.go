@@ -229,6 +229,13 @@ func startChild(ctx context.Context, c *chain, s *Settings) (*worker, error) {
 		return nil, err
 	}
 	c.add("database", 500*time.Millisecond, func(ctx context.Context) error { d.close(ctx); return nil })
+	account, _, err := sandboxAccount(ctx, s, d)
+	if err != nil {
+		return nil, err
+	}
+	if err := putExamples(ctx, d, account); err != nil {
+		return nil, err
+	}
 	loopback, err := wasim.New(wasim.Options{StateFile: filepath.Join(s.DataDir, "sandbox.state"), Log: c.log})
 	if err != nil {
 		return nil, err

@@ -114,18 +114,22 @@ func startAbove(ctx context.Context, c *chain, s *Settings, d *database, listene
 	if err != nil {
 		return nil, nil, err
 	}
-	return w, box, startDoors(ctx, c, s, d, w, box, memory, listener)
+	a, err := startAutomation(ctx, c, w)
+	if err != nil {
+		return nil, nil, err
+	}
+	return w, box, startDoors(ctx, c, s, d, w, a, box, memory, listener)
 }
 
 // startDoors opens the console and the API.
-func startDoors(ctx context.Context, c *chain, s *Settings, d *database, w *worker, box *sandbox, memory *watch.Memory, listener net.Listener) error {
+func startDoors(ctx context.Context, c *chain, s *Settings, d *database, w *worker, a *automation, box *sandbox, memory *watch.Memory, listener net.Listener) error {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(newCollector(d.Store, w, memory))
+	registry.MustRegister(newCollector(d.Store, w, a, memory))
 	if err := startMetrics(ctx, c, s, registry); err != nil {
 		return err
 	}
 	o := web.Options{
-		Store: d.Store, AI: w.ai, Log: c.log, PublicURL: s.consoleURL(listener.Addr().String()), AccountsPerProcess: s.Limits.Accounts, Lease: s.Limits.Lease,
+		Store: d.Store, AI: w.ai, Engine: a.engine, Log: c.log, PublicURL: s.consoleURL(listener.Addr().String()), AccountsPerProcess: s.Limits.Accounts, Lease: s.Limits.Lease,
 		Files: w.files, Fetch: providers.Guarded(s.AllowPrivate),
 		Ready: readiness(d, w, box), Metrics: registry, Version: version(), Queued: func(account, _ int64) { w.ringer.Note("send", account) }, Follow: w.follow, Library: w.library, Stage: w.turns,
 	}

@@ -46,6 +46,15 @@ type Limits struct {
 	LedgerEntries    int           `name:"ledger-entries" env:"LEDGER_ENTRIES" default:"100" help:"Messages that it remembers of each."`
 	LedgerCleanup    time.Duration `name:"ledger-cleanup" env:"LEDGER_CLEANUP" default:"5m" help:"Between two cleanups of the send ledger."`
 	RateWindow       time.Duration `name:"rate-window" env:"RATE_WINDOW" default:"60s" help:"Time that the accounts' paces count in."`
+	Executions       int           `env:"EXECUTIONS" default:"50" help:"Executions of flows at once per process."`
+	TestRunning      int           `name:"test-running" env:"TEST_RUNNING" default:"10" help:"Of them tests."`
+	TestWaiting      int           `name:"test-waiting" env:"TEST_WAITING" default:"100" help:"Tests of a webhook that may wait for a place."`
+	Linger           time.Duration `env:"LINGER" default:"5s" help:"How long an execution that ended can be followed."`
+	EventBuffers     int           `name:"event-buffers" env:"EVENT_BUFFERS" default:"100" help:"Executions whose newest events are kept at hand."`
+	EventsPerBuffer  int           `name:"events-per-buffer" env:"EVENTS_PER_BUFFER" default:"20" help:"Events kept at hand of each."`
+	FileBytes        int64         `name:"file-bytes" env:"FILE_BYTES" default:"10485760" help:"Size of a file that a webhook takes."`
+	UploadBytes      int64         `name:"upload-bytes" env:"UPLOAD_BYTES" default:"52428800" help:"Size of all files of a request to a webhook."`
+	WebhookRate      int           `name:"webhook-rate" env:"WEBHOOK_RATE" default:"100" help:"Requests to webhooks from one address in 60 s."`
 	Lease            time.Duration `env:"LEASE" default:"12s" help:"How long a silent process keeps its accounts."`
 }
 
@@ -106,6 +115,14 @@ func (l *Limits) problems() (wrong []string) {
 		{"LEDGER_ENTRIES", l.LedgerEntries},
 		{"MEMORY_ALARM_MIB", l.MemoryAlarmMiB},
 		{"MEDIA_MIB", l.MediaMiB},
+		{"EXECUTIONS", l.Executions},
+		{"TEST_RUNNING", l.TestRunning},
+		{"TEST_WAITING", l.TestWaiting},
+		{"EVENT_BUFFERS", l.EventBuffers},
+		{"EVENTS_PER_BUFFER", l.EventsPerBuffer},
+		{"FILE_BYTES", int(l.FileBytes)},
+		{"UPLOAD_BYTES", int(l.UploadBytes)},
+		{"WEBHOOK_RATE", l.WebhookRate},
 	} {
 		if count.value < 1 {
 			wrong = append(wrong, fmt.Sprintf("FRONTDESK_LIMIT_%s is %d, not at least 1", count.name, count.value))

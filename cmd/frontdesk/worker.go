@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"frontdesk/bot"
+	"frontdesk/bot/flow"
 	"frontdesk/conversation"
 	"frontdesk/providers"
 	"frontdesk/store"
@@ -17,6 +19,10 @@ import (
 // worker answers the customers of one kind of account: the providers, the turns
 // and the accounts themselves. serve has one for WhatsApp, its sandbox another.
 type worker struct {
+	process    store.Process
+	engine     *flow.Engine
+	automation atomic.Pointer[automation] // hears rings as soon as it is there
+
 	files   store.Files
 	ringer  *store.Ringer // tells other processes what is new
 	ai      *providers.Registry
@@ -27,10 +33,9 @@ type worker struct {
 
 // startWorker starts the parts of a worker and adds them to the chain.
 func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind string, web *http.Client) (*worker, error) {
-	w := &worker{ringer: d.NewRinger()}
-	process := thisProcess(kind, s)
+	w := &worker{ringer: d.NewRinger(), process: thisProcess(kind, s)}
 	var err error
-	if w.files, err = openFiles(ctx, s, d, process); err != nil {
+	if w.files, err = openFiles(ctx, s, d, w.process); err != nil {
 		return nil, err
 	}
 	w.ringer.Start(ctx)
@@ -47,8 +52,9 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	w.library.Start(ctx)
 	c.add("document library", 200*time.Millisecond, w.library.Close)
 
+	w.engine = newEngine(c, s, d, w)
 	w.manager = bot.New(bot.Options{
-		Store: d.Store, DB: d.WhatsApp(), Process: process, Files: w.files,
+		Store: d.Store, DB: d.WhatsApp(), Process: w.process, Files: w.files,
 		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce, Consent: conversation.Consent, Subscribers: s.Limits.Subscribers,
 		LedgerRecipients: s.Limits.LedgerRecipients, LedgerEntries: s.Limits.LedgerEntries, LedgerCleanup: s.Limits.LedgerCleanup,
 		RateWindow: s.Limits.RateWindow, MediaBytes: int64(s.Limits.MediaMiB) << 20,
@@ -57,7 +63,7 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 	})
 	w.turns = conversation.New(conversation.Options{
 		Store: d.Store, Accounts: w.manager, AI: w.ai, Files: w.files, Log: c.log, Turns: s.Limits.Turns, TurnTimeout: s.Limits.TurnTimeout,
-		QueueWatch: s.Limits.QueueWatch, Drain: s.Limits.Drain, HTTP: providers.Guarded(s.AllowPrivate), Library: w.library,
+		QueueWatch: s.Limits.QueueWatch, Drain: s.Limits.Drain, HTTP: providers.Guarded(s.AllowPrivate), Library: w.library, Flows: startable{w.engine},
 	})
 	if err := w.manager.Start(ctx); err != nil {
 		return nil, err
@@ -94,6 +100,12 @@ func (w *worker) heard(b store.Bell) {
 	}
 	if b.Topic == "" || b.Topic == "knowledge" {
 		w.library.Wake()
+	}
+	if b.Topic == "" || b.Topic == "flow" {
+		w.engine.FlowsChanged()
+	}
+	if a := w.automation.Load(); a != nil {
+		a.heard(b)
 	}
 }
 

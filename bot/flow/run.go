@@ -1,0 +1,282 @@
+package flow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"time"
+
+	"frontdesk/store"
+)
+
+// run is one execution under way, from the moment that it got its place.
+type run struct {
+	e      *Engine
+	x      store.Execution
+	d      Definition
+	values map[string]any // what templates and conditions see
+	began  time.Time
+	marked time.Time // until then the time was written down
+	ended  bool      // for good
+}
+
+// mostTold is how much of a result its event tells, in bytes; the step has it all.
+const mostTold = 6 << 10
+
+// outcome is what a step came to, or what it has to wait for.
+type outcome struct {
+	result   map[string]any
+	skipped  string       // why nothing was done; "": it was
+	wait     *store.Await // it goes on then
+	response json.RawMessage
+	stops    bool // nothing comes after it
+}
+
+// stepError is a step's failure, and not that of storage.
+type stepError struct {
+	cause     error
+	temporary bool          // another try may help
+	after     time.Duration // not before; 0: as the step says
+}
+
+func (e *stepError) Error() string { return e.cause.Error() }
+func (e *stepError) Unwrap() error { return e.cause }
+
+// permanently says that no other try will help.
+func permanently(err error) error { return &stepError{cause: err} }
+
+// perhaps says that another try may help.
+func perhaps(err error) error { return &stepError{cause: err, temporary: true} }
+
+// steps goes through what is left to do. An error that is no *stepError leaves the
+// execution as it is written down.
+func (r *run) steps(ctx context.Context) error {
+	if r.x.CancelAt != nil {
+		return r.end(ctx, "cancelled", "")
+	}
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	for r.x.Step < len(r.d.Steps) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		switch {
+		case time.Duration(r.x.RanMS)*time.Millisecond+time.Since(r.began) > longestRun:
+			return r.end(ctx, "failed", "it ran for longer than 15 minutes")
+		case time.Since(r.began) > longestStay:
+			return r.e.store.ReleaseExecution(ctx, &r.x, 0, r.spent())
+		}
+		goesOn, err := r.take(ctx, r.d.Steps[r.x.Step])
+		if err != nil || !goesOn {
+			return err
+		}
+	}
+	return r.end(ctx, "completed", "")
+}
+
+// load reads the definition and what earlier steps came to.
+func (r *run) load(ctx context.Context) error {
+	d, err := r.e.definition(ctx, r.x.FlowID, r.x.Version)
+	if err != nil {
+		return err
+	}
+	done, err := r.e.store.ExecutionSteps(ctx, r.x.ID)
+	if err != nil {
+		return err
+	}
+	var trigger map[string]any
+	if err := json.Unmarshal(r.x.Trigger, &trigger); err != nil {
+		return err
+	}
+	steps := map[string]any{}
+	for _, s := range done {
+		var result map[string]any
+		if err := json.Unmarshal(s.Result, &result); err != nil {
+			return err
+		}
+		steps[s.Name] = result
+	}
+	r.d, r.values = d.Definition, map[string]any{"trigger": trigger, "steps": steps}
+	return r.meet(ctx)
+}
+
+// take has one step done, written down before and after. False: the execution does not
+// go on here.
+func (r *run) take(ctx context.Context, s Step) (goesOn bool, err error) {
+	if !s.When.Holds(r.values) {
+		return true, r.settle(ctx, s, outcome{skipped: "its condition did not hold"})
+	}
+	if err := r.e.store.TryStep(ctx, &r.x, r.event("step.started", s, nil)); err != nil {
+		return false, err
+	}
+	limited, cancel := context.WithTimeout(ctx, s.limit())
+	o, err := r.act(limited, s)
+	cancel()
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = perhaps(errTimedOut)
+	}
+	var failed *stepError
+	switch {
+	case errors.As(err, &failed) && ctx.Err() == nil:
+		return r.failed(ctx, s, failed)
+	case err != nil:
+		return false, err
+	case o.wait != nil:
+		return false, r.e.store.WaitExecution(ctx, &r.x, *o.wait, r.spent(), r.event("execution.waiting", s, map[string]any{"for": o.wait.What, "seconds": o.wait.For.Seconds()}))
+	}
+	if err := r.settle(ctx, s, o); err != nil {
+		return false, err
+	}
+	if o.stops {
+		return false, r.end(ctx, "completed", "")
+	}
+	return true, nil
+}
+
+// settle writes down what a step came to.
+func (r *run) settle(ctx context.Context, s Step, o outcome) error {
+	kind, status := "step.completed", "completed"
+	if o.skipped != "" {
+		kind, status = "step.skipped", "skipped"
+		o.result = map[string]any{"skipped": o.skipped}
+	}
+	return r.keep(ctx, s, kind, store.ExecutionStep{Status: status}, o)
+}
+
+func (r *run) keep(ctx context.Context, s Step, kind string, kept store.ExecutionStep, o outcome) error {
+	if o.result == nil {
+		o.result = map[string]any{}
+	}
+	result, err := json.Marshal(o.result)
+	if err != nil {
+		return err
+	}
+	kept.Name, kept.Type, kept.Result = s.ID, s.Type, result
+	about := map[string]any{"result": o.result}
+	if len(result) > mostTold {
+		about = map[string]any{"truncated": true}
+	}
+	if kept.Failure != "" {
+		about["error"] = kept.Failure
+	}
+	if err := r.e.store.SettleStep(ctx, &r.x, kept, o.response, r.spent(), r.event(kind, s, about)); err != nil {
+		return err
+	}
+	r.values["steps"].(map[string]any)[s.ID] = plain(o.result) //nolint:forcetypeassert // load made it
+	return nil
+}
+
+// plain is a value as JSON has it, which is what templates know.
+func plain(value map[string]any) map[string]any {
+	text, err := json.Marshal(value)
+	var read map[string]any
+	if err == nil {
+		err = json.Unmarshal(text, &read)
+	}
+	if err != nil {
+		panic(err) // it was written down a moment ago
+	}
+	return read
+}
+
+// failed has a step tried again, or does what the step says of its failure.
+func (r *run) failed(ctx context.Context, s Step, f *stepError) (goesOn bool, err error) {
+	if wait, tries := s.again(f, r.x.Tries, r.sinceFirst()); tries {
+		r.e.log.InfoContext(ctx, "Step tried again later", slog.Int64("execution", r.x.ID), slog.String("step", s.ID), slog.Int("attempt", r.x.Tries),
+			slog.Duration("pause", wait), slog.Any("error", f.cause))
+		return false, r.e.store.WaitExecution(ctx, &r.x, store.Await{What: "retry", For: wait}, r.spent(),
+			r.event("step.retrying", s, map[string]any{"error": f.Error(), "attempt": r.x.Tries, "seconds": wait.Seconds()}))
+	}
+	r.e.log.WarnContext(ctx, "Step failed", slog.Int64("execution", r.x.ID), slog.String("flow", r.x.Flow), slog.String("step", s.ID), slog.Any("error", f.cause))
+	kept := store.ExecutionStep{Status: "failed", Failure: f.Error()}
+	if err := r.keep(ctx, s, "step.failed", kept, outcome{result: map[string]any{"error": f.Error()}}); err != nil {
+		return false, err
+	}
+	switch s.OnError {
+	case "continue":
+		return true, nil
+	case "handoff":
+		if err := r.handOver(ctx, "The flow "+r.x.Flow+" failed at "+s.ID+": "+f.Error()); err != nil {
+			return false, err
+		}
+	}
+	return false, r.end(ctx, "failed", s.ID+": "+f.Error())
+}
+
+// again says whether a step that failed is tried once more, and after which wait.
+func (s Step) again(f *stepError, tries int, since time.Duration) (time.Duration, bool) {
+	if f.after > 0 {
+		return min(f.after, longestPutOff), since < mostPutOff
+	}
+	if !f.temporary || s.Retry == nil || tries > s.Retry.Times {
+		return 0, false
+	}
+	return time.Duration(s.Retry.Wait), true
+}
+
+// sinceFirst is how long ago the step was first tried, by the database's clock.
+func (r *run) sinceFirst() time.Duration {
+	if r.x.StepBeganAt == nil {
+		return 0
+	}
+	return r.x.Now.Sub(*r.x.StepBeganAt)
+}
+
+// end ends the execution for good.
+func (r *run) end(ctx context.Context, status, failure string) error {
+	about := map[string]any{}
+	if failure != "" {
+		about["error"] = failure
+	}
+	err := r.e.store.EndExecution(ctx, &r.x, status, failure, r.spent(), store.StepEvent{Type: "execution." + status, Data: about})
+	r.ended = err == nil
+	return err
+}
+
+// conclude decides what follows from an error. What cannot be written down stays as it
+// is: the sweep finds it.
+func (r *run) conclude(ctx context.Context, err error) (ended bool) {
+	cause := context.Cause(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	defer cancel()
+	var failed *stepError
+	var wrong error
+	switch {
+	case errors.Is(err, store.ErrMoved):
+		return false // it is somebody else's
+	case errors.Is(cause, errCancelled):
+		wrong = r.end(ctx, "cancelled", "")
+	case errors.Is(cause, errStopped):
+		wrong = r.e.store.ReleaseExecution(ctx, &r.x, 0, r.spent())
+	case errors.As(err, &failed):
+		wrong = r.end(ctx, "failed", failed.Error())
+	default:
+		r.e.log.WarnContext(ctx, "Execution put off", slog.Int64("execution", r.x.ID), slog.Any("error", err))
+		wrong = r.e.store.ReleaseExecution(ctx, &r.x, soon, r.spent())
+	}
+	if wrong != nil && !errors.Is(wrong, store.ErrMoved) {
+		r.e.log.WarnContext(ctx, "Execution not written down, the next sweep has it go on", slog.Int64("execution", r.x.ID), slog.Any("error", wrong))
+	}
+	return r.ended
+}
+
+// spent is the time since it was last written down.
+func (r *run) spent() time.Duration {
+	now := time.Now()
+	if r.marked.IsZero() {
+		r.marked = r.began
+	}
+	d := now.Sub(r.marked)
+	r.marked = now
+	return d
+}
+
+// event is one about a step.
+func (r *run) event(kind string, s Step, about map[string]any) store.StepEvent {
+	data := map[string]any{"step": map[string]any{"name": s.ID, "type": s.Type, "position": r.x.Step}}
+	maps.Copy(data, about)
+	return store.StepEvent{Type: kind, Data: data}
+}

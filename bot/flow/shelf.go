@@ -1,0 +1,146 @@
+package flow
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"frontdesk/store"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// library holds flows. *store.Store is the real one.
+type library interface {
+	Flows(ctx context.Context) ([]store.Flow, error)
+	Flow(ctx context.Context, id int64) (store.Flow, error)
+	FlowNamed(ctx context.Context, name string) (store.Flow, error)
+	FlowVersion(ctx context.Context, id int64, version int) (store.Flow, error)
+}
+
+// mostShelved is how many definitions are kept ready; beyond, all are read again.
+const mostShelved = 500
+
+// shelf keeps definitions ready: a version never changes. Active flows are read anew
+// when one of them has changed.
+type shelf struct {
+	mu     sync.Mutex
+	ready  map[version]prepared // guarded by mu
+	active []active             // guarded by mu
+	fresh  bool                 // active is; guarded by mu
+}
+
+type version struct {
+	flow   int64
+	number int
+}
+
+// prepared is a definition with the schema of its input, if it has one.
+type prepared struct {
+	Definition
+
+	input *jsonschema.Schema
+}
+
+// active is a flow that may be started.
+type active struct {
+	store.Flow
+
+	d prepared
+}
+
+// definition is one version of a flow.
+func (e *Engine) definition(ctx context.Context, flow int64, number int) (prepared, error) {
+	e.shelf.mu.Lock()
+	d, known := e.shelf.ready[version{flow, number}]
+	e.shelf.mu.Unlock()
+	if known {
+		return d, nil
+	}
+	f, err := e.store.FlowVersion(ctx, flow, number)
+	if err != nil {
+		return d, err
+	}
+	return e.shelf.put(f)
+}
+
+// put reads a definition that was checked when it was stored.
+func (s *shelf) put(f store.Flow) (prepared, error) {
+	var d prepared
+	if err := json.Unmarshal(f.Definition, &d.Definition); err != nil {
+		return d, fmt.Errorf("read flow %s: %w", f.Name, err)
+	}
+	if len(d.Trigger.Input) > 0 {
+		var err error
+		if d.input, err = compile(d.Trigger.Input); err != nil {
+			return d, fmt.Errorf("read flow %s: %w", f.Name, err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ready == nil || len(s.ready) >= mostShelved {
+		s.ready = map[version]prepared{}
+	}
+	s.ready[version{f.ID, f.Version}] = d
+	return d, nil
+}
+
+// FlowsChanged hears that flows are new, changed or gone.
+func (e *Engine) FlowsChanged() {
+	e.shelf.mu.Lock()
+	defer e.shelf.mu.Unlock()
+	e.shelf.fresh = false
+}
+
+// activeFlows are the flows that may be started, of the given trigger.
+func (e *Engine) activeFlows(ctx context.Context, trigger string) ([]active, error) {
+	e.shelf.mu.Lock()
+	all, fresh := e.shelf.active, e.shelf.fresh
+	e.shelf.fresh = true // what changes from here on is heard of
+	e.shelf.mu.Unlock()
+	if !fresh {
+		var err error
+		if all, err = e.readActive(ctx); err != nil {
+			e.FlowsChanged()
+			return nil, err
+		}
+	}
+	var some []active
+	for _, a := range all {
+		if a.d.Trigger.Type == trigger {
+			some = append(some, a)
+		}
+	}
+	return some, nil
+}
+
+func (e *Engine) readActive(ctx context.Context) (all []active, err error) {
+	flows, err := e.store.Flows(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range flows {
+		d, err := e.shelf.put(f)
+		if err != nil {
+			return nil, err
+		}
+		if f.IsActive {
+			all = append(all, active{f, d})
+		}
+	}
+	e.shelf.mu.Lock()
+	defer e.shelf.mu.Unlock()
+	e.shelf.active = all
+	return all, nil
+}
+
+// Current is the newest version of a flow, or store.ErrNotFound.
+func (e *Engine) Current(ctx context.Context, flow int64) (Definition, error) {
+	f, err := e.store.Flow(ctx, flow)
+	if err != nil {
+		return Definition{}, err
+	}
+	d, err := e.definition(ctx, f.ID, f.Version)
+	return d.Definition, err
+}
