@@ -39,6 +39,77 @@ func TestNoEventIsPassedOver(t *testing.T) {
 	}
 }
 
+// Who comes back reads what it missed of its rooms, each event once, between where it
+// was and where the reader of all is.
+func TestEventsBetweenTwoPlacesAreThoseOfTheFilter(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	from, err := d.LatestPlace(t.Context())
+	must(t, err)
+	_, err = d.db.Exec(t.Context(), `
+		insert into event (type, execution_id, flow_id, account_id, conversation_id) values
+		  ('a', 1, 7, null, null), ('b', 2, 7, 9, null), ('c', null, null, 9, 4), ('d', null, null, null, null), ('e', 1, 7, 9, 4)`)
+	must(t, err)
+	all, err := d.EventsAfter(t.Context(), from, 10)
+	must(t, err)
+	for _, c := range []struct {
+		filter      store.EventFilter
+		after, upTo int // of all; -1: from
+		limit       int
+		want        string
+	}{
+		{store.EventFilter{}, -1, 4, 10, ""},
+		{store.EventFilter{All: true}, -1, 4, 10, "abcde"},
+		{store.EventFilter{All: true}, 0, 3, 10, "bcd"},
+		{store.EventFilter{All: true}, -1, 4, 2, "ab"},
+		{store.EventFilter{Executions: []int64{1}}, -1, 4, 10, "ae"},
+		{store.EventFilter{Executions: []int64{1}, Flows: []int64{7}}, -1, 4, 10, "abe"},
+		{store.EventFilter{Accounts: []int64{9}}, -1, 3, 10, "bc"},
+		{store.EventFilter{Conversations: []int64{4, 5}}, -1, 4, 10, "ce"},
+	} {
+		after := from
+		if c.after >= 0 {
+			after = all[c.after].Place()
+		}
+		found, err := d.EventsBetween(t.Context(), c.filter, after, all[c.upTo].Place(), c.limit)
+		must(t, err)
+		seen := ""
+		for _, v := range found {
+			seen += v.Type
+		}
+		if seen != c.want {
+			t.Errorf("%+v: found %q, want %q", c, seen, c.want)
+		}
+	}
+}
+
+// What was dropped behind a place is known from what is left before it.
+func TestDroppedEventsAreNotCalledKept(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	from, err := d.LatestPlace(t.Context())
+	must(t, err)
+	_, err = d.db.Exec(t.Context(), `insert into event (type) values ('old')`)
+	must(t, err)
+	_, err = d.db.Exec(t.Context(), `update event set at = clock() - interval '25 hours'`)
+	must(t, err)
+	_, err = d.db.Exec(t.Context(), `insert into event (type) values ('new')`)
+	must(t, err)
+	all, err := d.EventsAfter(t.Context(), from, 10)
+	must(t, err)
+	kept := func(p store.Place, want bool) {
+		t.Helper()
+		if got, err := d.EventsKeptSince(t.Context(), p); err != nil || got != want {
+			t.Errorf("kept behind %+v: %v (%v), want %v", p, got, err, want)
+		}
+	}
+	kept(all[0].Place(), true)
+	_, err = d.DropEvents(t.Context(), 10)
+	must(t, err)
+	kept(all[0].Place(), false)
+	kept(all[1].Place(), true)
+}
+
 func TestWhatHappensToAMessageIsAnEvent(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

@@ -24,6 +24,15 @@ const (
 	writeTime        = 10 * time.Second // the longest write
 )
 
+// beats are how often a sign of life is given while nothing else is written.
+type beats struct {
+	comment time.Duration // of server-sent events
+	ping    time.Duration // of a WebSocket
+	pong    time.Duration // the client's time to answer, shorter than that
+}
+
+var usualBeats = beats{comment: 15 * time.Second, ping: 30 * time.Second, pong: 20 * time.Second}
+
 // reason is why a connection ends.
 type reason struct {
 	code  websocket.StatusCode // 0: without a word
@@ -90,6 +99,7 @@ func (h *Hub) add(c *client) (near bool, refused *problem) {
 	}
 	h.clients[c] = struct{}{}
 	h.serving.Add(1)
+	h.Wake() // from now on the pump looks more often
 	near = !h.near && len(h.clients)*10 >= h.o.Sockets*9
 	h.near = h.near || near
 	return near, nil

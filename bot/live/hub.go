@@ -50,11 +50,12 @@ type Options struct {
 type Hub struct {
 	o Options
 
-	woken     chan struct{}      // something was committed
-	ending    chan struct{}      // an execution ended
-	reading   chan struct{}      // places for reads on behalf of clients
-	waiting   atomic.Int64       // bytes that wait for all clients together
-	mostBytes int64              // of waiting
+	woken     chan struct{} // something was committed
+	ending    chan struct{} // an execution ended
+	reading   chan struct{} // places for reads on behalf of clients
+	waiting   atomic.Int64  // bytes that wait for all clients together
+	mostBytes int64         // of waiting
+	beats     beats
 	stop      context.CancelFunc // ends pump and closeRooms; nil before Start
 	running   sync.WaitGroup     // those two
 	serving   sync.WaitGroup     // handlers
@@ -89,7 +90,7 @@ func New(o Options) *Hub {
 	orUsual(&o.Poll, usualPoll)
 	return &Hub{
 		o: o, woken: make(chan struct{}, 1), ending: make(chan struct{}, 1), reading: make(chan struct{}, mostReads), mostBytes: mostWaitingBytes,
-		rooms: map[Room]*room{}, clients: map[*client]struct{}{},
+		beats: usualBeats, rooms: map[Room]*room{}, clients: map[*client]struct{}{},
 	}
 }
 

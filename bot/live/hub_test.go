@@ -3,6 +3,7 @@ package live
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -255,5 +256,89 @@ func TestHeardHearsOfEveryEventOnce(t *testing.T) {
 		if len(got) != 700 || !slices.IsSorted(got) || got[699] != 700 {
 			t.Errorf("heard of %d events: %s", len(got), fmt.Sprint(got))
 		}
+	})
+}
+
+// What happens while somebody joins, be it more than is held back for them, comes behind
+// the replay, once and in order; and so does the end of the room.
+func TestJoiningSlowlyLosesNothing(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		meanwhile int
+		rooms     []Room
+		greeting  []string
+	}{
+		{3, []Room{{execution, 7}}, []string{"subscribed"}},
+		{500, []Room{{execution, 7}}, []string{"subscribed"}},
+		{500, []Room{{Kind: everything}, {execution, 7}}, []string{"subscribed", "subscribed"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShelf()
+			h := New(Options{Store: s})
+			must(t, h.Start(t.Context()))
+			s.add(7, "step.started", 2)
+			time.Sleep(2 * time.Second)
+			s.takes = 9 * time.Second
+			go func() {
+				time.Sleep(time.Second)
+				s.add(7, "step.started", c.meanwhile)
+				s.add(7, "execution.completed", 1)
+			}()
+			e, _ := attend(t, h, c.rooms...)
+			synctest.Wait()
+			wantHeard(t, e, append(append(c.greeting, numbers(1, c.meanwhile+3)...), "room.closed")...)
+			if n := h.Stats(); n.WaitingBytes != 0 || n.Buffers != 0 {
+				t.Errorf("%+v", n)
+			}
+			must(t, h.Close(t.Context()))
+		})
+	}
+}
+
+// Who comes from a process that has told more than this one does not hear it again.
+func TestWhoKnowsMoreThanThisProcessHearsNothingTwice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf()
+		s.add(7, "step.started", 1)
+		h := New(Options{Store: s})
+		must(t, h.Start(t.Context()))
+		s.add(7, "step.started", 3)
+		ahead := s.events[2].Place()
+		e, _ := comeBack(t, h, since{place: &ahead}, Room{Kind: everything})
+		time.Sleep(2 * time.Second)
+		wantHeard(t, e, "subscribed", "4")
+		must(t, h.Close(t.Context()))
+	})
+}
+
+// While the database is away nobody is told less than there is.
+func TestEventsComeLaterWhenTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := newShelf()
+		h := New(Options{Store: s, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		must(t, h.Start(t.Context()))
+		s.add(7, "step.started", 1)
+		e, c := attend(t, h, Room{Kind: everything})
+		time.Sleep(time.Second)
+		s.fail(errors.New("connection refused"))
+		s.add(7, "step.started", 2)
+		time.Sleep(time.Minute)
+		if err := h.join(t.Context(), c, []Room{{execution, 7}}, since{}); !errors.Is(err, errAway) {
+			t.Errorf("join: %v", err)
+		}
+		wantHeard(t, e, "subscribed", "1")
+		s.fail(nil)
+		time.Sleep(time.Second)
+		wantHeard(t, e, "2", "3")
+		if n := strings.Count(log.String(), "Events cannot be read"); n != 1 || !strings.Contains(log.String(), "Events can be read again") {
+			t.Errorf("said %s", log.String())
+		}
+		if n := h.Stats(); n.Rooms != 2 || len(c.subscriptions) != 1 { // the execution has a buffer
+			t.Errorf("%+v", n)
+		}
+		must(t, h.Close(t.Context()))
 	})
 }

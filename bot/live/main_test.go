@@ -22,7 +22,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if job := os.Getenv(crowdEnv); job != "" {
+		if err := crowd(job); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -343,6 +352,8 @@ type shelf struct {
 	mu         sync.Mutex
 	events     []store.Event
 	executions map[int64]store.Execution
+	takes      time.Duration // to tell the steps of an execution
+	away       error
 }
 
 func newShelf() *shelf { return &shelf{executions: map[int64]store.Execution{}} }
@@ -378,6 +389,9 @@ func (s *shelf) pick(limit int, fits func(store.Event) bool) []store.Event {
 }
 
 func (s *shelf) EventsAfter(_ context.Context, p store.Place, limit int) ([]store.Event, error) {
+	if err := s.fails(); err != nil {
+		return nil, err
+	}
 	return s.pick(limit, func(e store.Event) bool { return compare(e.Place(), p) > 0 }), nil
 }
 
@@ -412,7 +426,20 @@ func (s *shelf) Execution(_ context.Context, id int64) (store.Execution, error) 
 }
 
 func (s *shelf) ExecutionSteps(context.Context, int64) ([]store.ExecutionStep, error) {
-	return nil, nil
+	time.Sleep(s.takes)
+	return nil, s.fails()
+}
+
+func (s *shelf) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = err
+}
+
+func (s *shelf) fails() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.away
 }
 
 // ear is a client without a connection, whose wire is the test.
@@ -454,12 +481,18 @@ func (e *ear) heard() []string {
 // attend joins a client to rooms.
 func attend(t testing.TB, h *Hub, rooms ...Room) (*ear, *client) {
 	t.Helper()
+	return comeBack(t, h, since{}, rooms...)
+}
+
+// comeBack joins a client that was there before to rooms.
+func comeBack(t testing.TB, h *Hub, from since, rooms ...Room) (*ear, *client) {
+	t.Helper()
 	ctx, c := h.admit(context.Background(), httptest.NewRecorder())
 	e := &ear{done: make(chan struct{})}
 	go func() {
 		defer h.leave(ctx, c)
 		c.write(ctx, e, time.Hour)
 	}()
-	must(t, h.join(ctx, c, rooms, since{}))
+	must(t, h.join(ctx, c, rooms, from))
 	return e, c
 }

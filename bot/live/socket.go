@@ -13,11 +13,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-const (
-	mostAsked  = 4 << 10          // bytes of what a client says at once
-	pingEvery  = 30 * time.Second // while nothing else is written
-	pingAnswer = 20 * time.Second
-)
+// mostAsked is how many bytes a client may say at once.
+const mostAsked = 4 << 10
 
 // ServeSocket is the WebSocket: the client says what to follow, as often as it likes,
 // and hears of it.
@@ -36,7 +33,7 @@ func (h *Hub) ServeSocket(w http.ResponseWriter, r *http.Request, rights Rights)
 	ws.SetReadLimit(mostAsked)
 	s := &socket{hub: h, client: c, ws: ws, conn: taken.conn, rights: rights}
 	var writing sync.WaitGroup
-	writing.Go(func() { c.write(ctx, s, pingEvery) })
+	writing.Go(func() { c.write(ctx, s, h.beats.ping) })
 	s.listen(ctx)
 	c.end(gone)
 	writing.Wait()
@@ -68,9 +65,9 @@ func (s *socket) send(ctx context.Context, frames []*frame) error {
 
 // beat sends a ping. A client that does not answer it is gone.
 func (s *socket) beat(ctx context.Context) error {
-	s.pinging.Wait() // the answer's time is shorter than that between two
+	s.pinging.Wait() // the time to answer is shorter than that between two
 	s.pinging.Go(func() {
-		within, cancel := context.WithTimeout(ctx, pingAnswer)
+		within, cancel := context.WithTimeout(ctx, s.hub.beats.pong)
 		defer cancel()
 		if s.ws.Ping(within) != nil {
 			s.client.cancel()

@@ -529,6 +529,47 @@ func TestCloseTellsEveryClientAndLeavesNothing(t *testing.T) { //nolint:parallel
 	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"))
 }
 
+// A client that does not answer pings is gone; one that does stays.
+func TestClientThatAnswersNoPingIsGone(t *testing.T) {
+	t.Parallel()
+	d := newHouse(t)
+	h, _ := d.open(Options{})
+	h.beats = beats{comment: 20 * time.Millisecond, ping: 200 * time.Millisecond, pong: 150 * time.Millisecond}
+	server := httptest.NewServer(doors(h))
+	t.Cleanup(server.Close)
+	p := call(t, server, "")
+	go func() { _, _, _ = p.ws.Read(context.Background()) }() // it answers
+	dead, _, err := attach(strings.TrimPrefix(server.URL, "http://"))
+	must(t, err)
+	defer dead.Close()
+	eventually(t, "the dead one is gone", func() bool { return h.Stats().Rooms == 1 })
+	eventually(t, "the dead one is gone", func() bool { return h.Stats().Rooms == 0 })
+	if n := h.Stats(); n.Sockets != 1 {
+		t.Errorf("%+v", n)
+	}
+	r := listen(t, server, "?room=all", "")
+	for line := ""; line != ": still here\n"; {
+		line, err = r.lines.ReadString('\n')
+		must(t, err)
+	}
+}
+
+// Pages of other sites cannot open a WebSocket with their visitor's cookies.
+func TestPagesOfOthersCannotConnect(t *testing.T) {
+	t.Parallel()
+	d := newHouse(t)
+	_, server := d.open(Options{Origins: []string{"console.example"}})
+	for origin, want := range map[string]int{"https://evil.example": http.StatusForbidden, "https://console.example": http.StatusSwitchingProtocols} {
+		ws, answer, _ := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(server.URL, "http")+"/ws", &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {origin}}})
+		if answer == nil || answer.StatusCode != want {
+			t.Errorf("%s: %+v, want %d", origin, answer, want)
+		}
+		if ws != nil {
+			ws.CloseNow()
+		}
+	}
+}
+
 // A client that answers nothing does not hold up the end.
 func TestCloseCutsWhoDoesNotLeave(t *testing.T) {
 	t.Parallel()

@@ -11,8 +11,6 @@ import (
 	"frontdesk/store"
 )
 
-const commentEvery = 15 * time.Second // while nothing else is written
-
 // ServeEvents is the stream of server-sent events about the rooms that the request
 // names. A client that comes back with Last-Event-ID goes on where it was.
 func (h *Hub) ServeEvents(w http.ResponseWriter, r *http.Request, rights Rights) {
@@ -37,7 +35,7 @@ func (h *Hub) ServeEvents(w http.ResponseWriter, r *http.Request, rights Rights)
 			c.end(gone, p.frame(""))
 		}
 	})
-	c.write(ctx, s, commentEvery)
+	c.write(ctx, s, h.beats.comment)
 	c.cancel()
 	joining.Wait()
 }

@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -104,4 +105,39 @@ func TestStreamOutlivesTheDeadlinesOfTheServer(t *testing.T) {
 	}
 	p.silent()
 	t.Cleanup(func() { http.DefaultClient.CloseIdleConnections() })
+}
+
+// A stream that nobody reads ends with a word, and may be resumed.
+func TestStreamThatIsNotReadEndsWithSlow(t *testing.T) {
+	t.Parallel()
+	d := newHouse(t)
+	h, server := d.open(Options{})
+	d.noted(5, 1, `{}`)
+	eventually(t, "one is told", func() bool { return h.Stats().Told == 1 })
+	dialer := net.Dialer{Control: smallBuffer}
+	server.Client().Transport = &http.Transport{DialContext: dialer.DialContext}
+	r := listen(t, server, "?room=account:5", "")
+	r.hears("subscribed")
+	long := `{"text":"` + strings.Repeat("x", 7000) + `"}`
+	told := 1
+	for ; h.Stats().Slow == 0; told += 40 {
+		d.noted(5, 40, long)
+		h.Wake()
+	}
+	last, count := said{}, 0
+	for {
+		s := r.next()
+		if s.event == "slow" {
+			break
+		}
+		last, count = s, count+1
+	}
+	if _, err := r.lines.ReadString('\n'); err == nil {
+		t.Error("the stream goes on")
+	}
+	again := listen(t, server, "?room=account:5", last.sseID)
+	if s := again.next(); !s.Recovered {
+		t.Error(s.text)
+	}
+	again.hears(slices.Repeat([]string{"account.status"}, told-1-count)...)
 }
