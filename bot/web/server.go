@@ -149,6 +149,13 @@ type SandboxMessage struct {
 	Status       string
 }
 
+// Live tells pages what happens in their rooms, as server-sent events.
+type Live interface {
+	// ServeEvents streams what happens in the rooms that the request names, if may lets
+	// whoever asks into all of them.
+	ServeEvents(w http.ResponseWriter, r *http.Request, may func(ctx context.Context, room string) bool)
+}
+
 // Follow hears of changes of accounts, of any process: their ids, 0 for all. Its
 // end closes the channel; err says that too many follow already.
 type Follow func() (changes <-chan int64, end func(), err error)
@@ -158,6 +165,7 @@ type Options struct {
 	Store              records
 	AI                 brain
 	Engine             engine  // runs flows
+	Live               Live    // tells pages what happens; nil: they ask again and again
 	Sandbox            Sandbox // nil: there is none
 	Log                *slog.Logger
 	PublicURL          string                             // of the console, without a slash at its end
