@@ -43,7 +43,7 @@ type flowForm struct {
 	Text     string
 	Version  int // that it was made from
 	Problems flow.DefinitionErrors
-	Notice   string // that nothing is wrong with it
+	Notice   string // that nothing is wrong with it, or that it was saved
 }
 
 func (s *Server) flowsPage(w http.ResponseWriter, r *http.Request) error {
@@ -168,7 +168,7 @@ func (s *Server) flowAdd(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return seeOther(w, r, fmt.Sprint("/flows/", put.Body.ID))
+	return seeOther(w, r, fmt.Sprintf("/flows/%d?saved=yes", put.Body.ID))
 }
 
 // checkNew says when a flow of that name is there: a form for new ones changes none.
@@ -205,7 +205,11 @@ func (s *Server) flowPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.showFlow(w, r, http.StatusOK, flowPage{Flow: f, Form: formOfFlow(f)})
+	v := flowPage{Flow: f, Form: formOfFlow(f)}
+	if r.FormValue("saved") != "" {
+		v.Form.Notice = fmt.Sprintf("Saved as version %d.", f.Version)
+	}
+	return s.showFlow(w, r, http.StatusOK, v)
 }
 
 // pathFlow is the flow that the address names.
@@ -289,7 +293,7 @@ func (s *Server) flowSave(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.putFlow(r.Context(), &newFlow{Body: json.RawMessage(v.Form.Text)}); err != nil {
 		return err
 	}
-	return seeOther(w, r, string(v.action("")))
+	return seeOther(w, r, string(v.action(""))+"?saved=yes")
 }
 
 // checkSame says when a definition is another flow's, or was made from a version that is
@@ -368,7 +372,7 @@ func (s *Server) versionAgain(w http.ResponseWriter, r *http.Request) error {
 	}
 	_, err = s.putFlow(r.Context(), &newFlow{Body: old.Definition})
 	if err == nil {
-		return seeOther(w, r, fmt.Sprint("/flows/", old.ID))
+		return seeOther(w, r, fmt.Sprintf("/flows/%d?saved=yes", old.ID))
 	}
 	now, found := s.pathFlow(r)
 	if found != nil {

@@ -84,8 +84,10 @@ func sampleValue(d flow.Definition, path, name string) any {
 		return "+12025550123"
 	case name == "name":
 		return "Ana"
+	case name == "text":
+		return "Hello"
 	}
-	return name
+	return "…"
 }
 
 // wantedBy is a value at the path for which a condition holds.

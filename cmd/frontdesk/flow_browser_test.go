@@ -2,7 +2,11 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,11 +57,22 @@ func TestAdminMendsAFlowTriesItAndLooksAtItsExecution(t *testing.T) {
 		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 844)))
 		picture(ctx, t, fmt.Sprintf("flow-tried-%d.jpg", width))
 	}
-	must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#tried a[href^='/executions/']")), chromedp.WaitVisible(chromedp.CSS("#trigger"))))
+	must(t, chromedp.Do(ctx,
+		chromedp.SetValue(chromedp.CSS("#addresses select"), "github"), chromedp.Click(chromedp.CSS("#addresses form button")),
+		chromedp.WaitVisible(chromedp.CSS("#made-secret")),
+	))
+	evaluated[bool](ctx, t, `document.querySelectorAll("details").forEach(d => d.open = true) || true`)
+	for _, width := range []int64{360, 1200} {
+		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 844)))
+		picture(ctx, t, fmt.Sprintf("flow-address-%d.jpg", width))
+	}
+	must(t, chromedp.Do(ctx,
+		chromedp.Navigate(r.address+page), chromedp.Click(chromedp.CSS("#executions a")), chromedp.WaitVisible(chromedp.CSS("#trigger")),
+	))
 	execution := evaluated[string](ctx, t, `location.pathname`)
 	must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#events summary")), chromedp.Click(chromedp.CSS("#trigger summary")), chromedp.Click(chromedp.CSS(".steps details summary"))))
 	eventually(t, time.Minute, "the events", shown("#events", "execution.completed"))
-	if !shown(".steps details[open]", "Your order order is sent.")() || !shown("#trigger", "+12025550123")() {
+	if !shown(".steps details[open]", "Your order … is sent.")() || !shown("#trigger", "+12025550123")() {
 		t.Errorf("the page says %q", evaluated[string](ctx, t, `document.querySelector("main").textContent`))
 	}
 	picture(ctx, t, "execution-open-1200.jpg")
@@ -71,4 +86,91 @@ func TestAdminMendsAFlowTriesItAndLooksAtItsExecution(t *testing.T) {
 		}
 	}
 	shoot(ctx, t, r, "/flows", "/flows?example=crm-event", page, "/executions?tests=on", execution)
+}
+
+// stage is a page of two rooms with the console's own scripts, and the stream that they
+// follow.
+type stage struct {
+	*httptest.Server
+
+	renewed, open atomic.Int64
+	over          atomic.Bool // the first element leaves its room
+
+	mu    sync.Mutex
+	rooms []string    // of the last stream; guarded by mu
+	stirs chan string // the open stream says them
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{stirs: make(chan string)}
+	mux := http.NewServeMux()
+	mux.Handle("/assets/", http.StripPrefix("/assets/", http.FileServer(http.Dir("../../bot/web/assets"))))
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `<!DOCTYPE html><script src="/assets/htmx.min.js" defer></script><script src="/assets/live.js" defer></script>%s<p data-room="all"></p>`, s.part())
+	})
+	mux.HandleFunc("/part", func(w http.ResponseWriter, _ *http.Request) {
+		s.renewed.Add(1)
+		fmt.Fprint(w, s.part())
+	})
+	mux.HandleFunc("/live/events", s.stream)
+	s.Server = httptest.NewServer(mux)
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+	return s
+}
+
+// part is what renews itself; by itself it would do so once an hour.
+func (s *stage) part() string {
+	room := `data-room="execution:7" hx-get="/part" hx-trigger="changed, every 3600s" hx-swap="outerMorph"`
+	if s.over.Load() {
+		room = ""
+	}
+	return fmt.Sprintf(`<p id="part" %s>%d</p>`, room, s.renewed.Load())
+}
+
+func (s *stage) stream(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.rooms = r.URL.Query()["room"]
+	s.mu.Unlock()
+	s.open.Add(1)
+	defer s.open.Add(-1)
+	w.Header().Set("Content-Type", "text/event-stream")
+	_ = http.NewResponseController(w).Flush()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case said := <-s.stirs:
+			fmt.Fprintf(w, "data: %s\n\n", said)
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+}
+
+func (s *stage) followed() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.rooms, " ")
+}
+
+func TestPageRenewsItselfWhenItsRoomStirsByOneStreamForAllRooms(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	ctx := browse(t)
+	must(t, chromedp.Do(ctx, chromedp.Navigate(s.URL)))
+	eventually(t, time.Minute, "one stream of both rooms", func() bool { return s.open.Load() == 1 && s.followed() == "all execution:7" })
+	for range 5 { // soon after each other: one renewal is enough
+		s.stirs <- `{"type": "step.completed"}`
+	}
+	eventually(t, time.Minute, "the part to renew itself", func() bool { return evaluated[string](ctx, t, `document.querySelector("#part").textContent`) == "1" })
+	s.over.Store(true)
+	s.stirs <- `{"type": "execution.completed"}`
+	eventually(t, time.Minute, "the stream to leave the room that nobody watches", func() bool { return s.open.Load() == 1 && s.followed() == "all" })
+	s.stirs <- `{"type": "message.received"}`
+	if n := s.renewed.Load(); n < 2 || n > 6 {
+		t.Errorf("the part was renewed %d times", n)
+	}
 }
