@@ -21,17 +21,18 @@ const (
 	mostHeld         = 32 // live events that wait for the end of a replay
 	handFrames       = 32 // written at once
 	handBytes        = 64 << 10
-	writeTime        = 10 * time.Second // the longest write
 )
 
-// beats are how often a sign of life is given while nothing else is written.
+// beats are how often a sign of life is given while nothing else is written, and how
+// long one is waited for.
 type beats struct {
 	comment time.Duration // of server-sent events
 	ping    time.Duration // of a WebSocket
 	pong    time.Duration // the client's time to answer, shorter than that
+	write   time.Duration // the longest write; who reads nothing for so long is gone
 }
 
-var usualBeats = beats{comment: 15 * time.Second, ping: 30 * time.Second, pong: 20 * time.Second}
+var usualBeats = beats{comment: 15 * time.Second, ping: 30 * time.Second, pong: 20 * time.Second, write: 10 * time.Second}
 
 // reason is why a connection ends.
 type reason struct {

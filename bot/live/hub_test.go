@@ -332,6 +332,7 @@ func TestEventsComeLaterWhenTheDatabaseIsAway(t *testing.T) {
 		wantHeard(t, e, "subscribed", "1")
 		s.fail(nil)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		wantHeard(t, e, "2", "3")
 		if n := strings.Count(log.String(), "Events cannot be read"); n != 1 || !strings.Contains(log.String(), "Events can be read again") {
 			t.Errorf("said %s", log.String())

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -114,7 +115,9 @@ func (d *house) open(o Options) (*Hub, *httptest.Server) {
 	}
 	h := New(o)
 	must(d.t, h.Start(context.Background()))
-	server := httptest.NewServer(doors(h))
+	server := httptest.NewUnstartedServer(doors(h))
+	server.Listener = tight{server.Listener}
+	server.Start()
 	d.t.Cleanup(func() {
 		within, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
@@ -122,6 +125,17 @@ func (d *house) open(o Options) (*Hub, *httptest.Server) {
 		server.Close()
 	})
 	return h, server
+}
+
+// tight is a listener whose connections hold little, so that not reading is felt soon.
+type tight struct{ net.Listener }
+
+func (l tight) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(32 << 10)
+	}
+	return conn, err
 }
 
 // doors mounts a hub. Who asks with ?who=guest may see executions only.

@@ -24,7 +24,7 @@ func (h *Hub) ServeSocket(w http.ResponseWriter, r *http.Request, rights Rights)
 		return
 	}
 	defer h.leave(ctx, c)
-	taken := &taking{ResponseWriter: w}
+	taken := &taking{ResponseWriter: w, most: h.beats.write}
 	ws, err := websocket.Accept(taken, r, &websocket.AcceptOptions{OriginPatterns: h.o.Origins})
 	if err != nil {
 		return // Accept has answered
@@ -215,14 +215,15 @@ func (h *Hub) unsubscribe(c *client, room Room) bool {
 type taking struct {
 	http.ResponseWriter
 
+	most time.Duration // of a write
 	conn *corked
 }
 
 // corked holds writes back between cork and uncork, so that many frames are one write.
-// None takes longer than writeTime.
 type corked struct {
 	net.Conn
 
+	most time.Duration // of a write
 	mu   sync.Mutex
 	on   bool   // guarded by mu
 	held []byte // guarded by mu
@@ -242,7 +243,7 @@ func (c *corked) Write(p []byte) (int, error) {
 }
 
 func (c *corked) through(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(c.most)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(p)
@@ -272,7 +273,7 @@ func (t *taking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	t.conn = &corked{Conn: conn}
+	t.conn = &corked{Conn: conn, most: t.most}
 	rw.Writer.Reset(t.conn)
 	return t.conn, rw, nil
 }

@@ -24,7 +24,7 @@ func (h *Hub) ServeEvents(w http.ResponseWriter, r *http.Request, rights Rights)
 		refused.write(w)
 		return
 	}
-	s := &stream{w: w, control: http.NewResponseController(w)}
+	s := &stream{w: w, control: http.NewResponseController(w), most: h.beats.write}
 	defer context.AfterFunc(ctx, s.cut)()
 	if s.open(ctx) != nil {
 		return
@@ -82,6 +82,7 @@ func lastEvent(r *http.Request) since {
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	most    time.Duration // of a write
 	text    bytes.Buffer
 }
 
@@ -126,7 +127,7 @@ func (s *stream) close(ctx context.Context, why reason) {
 }
 
 func (s *stream) flush(ctx context.Context) error {
-	_ = s.control.SetWriteDeadline(time.Now().Add(writeTime))
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.most))
 	if ctx.Err() != nil {
 		return ctx.Err() // cut may have come before the deadline
 	}

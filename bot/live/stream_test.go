@@ -112,6 +112,7 @@ func TestStreamThatIsNotReadEndsWithSlow(t *testing.T) {
 	t.Parallel()
 	d := newHouse(t)
 	h, server := d.open(Options{})
+	h.beats.write = time.Minute // its queue is full before
 	d.noted(5, 1, `{}`)
 	eventually(t, "one is told", func() bool { return h.Stats().Told == 1 })
 	dialer := net.Dialer{Control: smallBuffer}
@@ -121,8 +122,12 @@ func TestStreamThatIsNotReadEndsWithSlow(t *testing.T) {
 	long := `{"text":"` + strings.Repeat("x", 7000) + `"}`
 	told := 1
 	for ; h.Stats().Slow == 0; told += 40 {
+		if told > 4_000 {
+			t.Fatal("the reader was not slow")
+		}
 		d.noted(5, 40, long)
 		h.Wake()
+		eventually(t, "they are told", func() bool { return h.Stats().Told == told+40 })
 	}
 	last, count := said{}, 0
 	for {
