@@ -3,9 +3,6 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,11 +120,11 @@ func (d *Deliverer) request(ctx context.Context, c store.ClaimedDelivery) (*http
 	id, at := webhookID(c), time.Now()
 	signatures := make([]string, 0, len(secrets))
 	for _, secret := range secrets {
-		signed, err := signature(secret, id, at, body)
+		key, err := StandardSecret(secret)
 		if err != nil {
 			return nil, err
 		}
-		signatures = append(signatures, signed)
+		signatures = append(signatures, SignStandard(key, id, at, body))
 	}
 	q.Header.Set("Content-Type", "application/json")
 	q.Header.Set("User-Agent", "frontdesk")
@@ -135,18 +132,6 @@ func (d *Deliverer) request(ctx context.Context, c store.ClaimedDelivery) (*http
 	q.Header.Set("webhook-timestamp", strconv.FormatInt(at.Unix(), 10))
 	q.Header.Set("webhook-signature", strings.Join(signatures, " "))
 	return q, nil
-}
-
-// signature is that of Standard Webhooks, with a secret as people know it.
-func signature(secret, id string, at time.Time, body []byte) (string, error) {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
-	if err != nil {
-		return "", errors.New("the signing secret is not one of Standard Webhooks; rotate it")
-	}
-	sum := hmac.New(sha256.New, key)
-	fmt.Fprintf(sum, "%s.%d.", id, at.Unix())
-	sum.Write(body)
-	return "v1," + base64.StdEncoding.EncodeToString(sum.Sum(nil)), nil
 }
 
 // noAnswer says why a receiver could not be asked, without its address, which may hold a
