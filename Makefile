@@ -9,7 +9,7 @@ test: current ## everything a change must pass
 	@.ci/need-postgres
 	@.ci/need-chromium
 	@.ci/need-packages aimock @copilotkit/aimock@1.43.0
-	@.ci/need-packages oracles standardwebhooks@1.1.1 express-rate-limit@8.7.5 express@5.3.0
+	@.ci/need-packages oracles standardwebhooks@1.1.1 express-rate-limit@8.7.5 express@5.3.0 multer@2.5.0
 	@.ci/need-packages clients ws@8.18.3 eventsource@4.0.0
 	@echo "== format"; test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	@echo "== vet"; go vet ./...

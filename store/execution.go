@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -61,14 +62,21 @@ type ExecutionStep struct {
 	Tries    int
 	BeganAt  time.Time
 	EndedAt  time.Time
+
+	Response json.RawMessage `db:"-"` // what whoever started the execution gets
+	Last     bool            `db:"-"` // the execution is completed with it
 }
+
+// positionOf is how many wait as long as x or longer.
+const positionOf = `case when x.status = 'queued' then (
+	select count(*)::int from execution q where q.status = 'queued' and (q.due_at, q.id) <= (x.due_at, x.id)) else 0 end`
 
 // executionRows are the rows of x, which the statement defines.
 const executionRows = `
 	select x.id, x.flow_id, f.name as flow, x.version, x.webhook_id, x.account_id, x.contact_id, x.chat, x.conversation_id, x.trigger, x.test, x.status,
 	  x.step, x.tries, x.step_began_at, x.due_at, x.awaits, x.awaits_seq, x.awaits_outbound, x.owner, x.epoch, x.event_seq, x.ran_ms, x.cancel_at,
 	  x.response, x.failure, x.replay_of, x.created_at, x.started_at, x.finished_at,
-	  case when x.status = 'queued' then (select count(*)::int from execution q where q.status = 'queued' and (q.due_at, q.id) <= (x.due_at, x.id)) else 0 end as position, clock() as now
+	  ` + positionOf + ` as position, clock() as now
 	from x join flow f on f.id = x.flow_id`
 
 // Execution is one execution, or ErrNotFound.
@@ -126,8 +134,9 @@ type NewExecution struct {
 	DeliveryKey    string // "": every delivery is a new one
 	RequestHash    []byte
 	ReplayOf       *int64
-	Step           int // where it begins; steps before it are those of ReplayOf
-	MostTests      int // of a webhook that may wait (L24)
+	Step           int  // where it begins; steps before it are those of ReplayOf
+	MostTests      int  // of a webhook that may wait (L24)
+	Spacious       bool // far fewer than MostQueued wait; nobody needs to count
 }
 
 // MostQueued is how many executions may wait for a place (L16).
@@ -157,8 +166,8 @@ func (s *Store) AddExecution(ctx context.Context, n NewExecution) (x Execution, 
 func (s *Store) addExecution(ctx context.Context, n NewExecution) (Execution, error) {
 	x, err := one[Execution](ctx, s.pool, `
 		with room as (
-		  select count(*) < case when @test = '' then @most::int else @most_tests::int end as free from (
-		    select from execution where status = 'queued' and test = '' and @test = ''
+		  select @spacious or count(*) < case when @test = '' then @most::int else @most_tests::int end as free from (
+		    select from execution where status = 'queued' and test = '' and @test = '' and not @spacious
 		    union all select from execution where status = 'queued' and test <> '' and @test <> '' and webhook_id is not distinct from @webhook
 		    limit @most) waiting),
 		x as (
@@ -173,25 +182,24 @@ func (s *Store) addExecution(ctx context.Context, n NewExecution) (Execution, er
 		  from x join execution_step s on s.execution_id = x.replay_of and s.position < x.step),
 		e as (
 		  insert into event (type, execution_id, flow_id, account_id, conversation_id, seq, test, data)
-		  select 'execution.queued', id, flow_id, account_id, conversation_id, 1, test <> '', jsonb_build_object('version', version) from x)`+executionRows,
+		  select 'execution.queued', id, flow_id, account_id, conversation_id, 1, test <> '', jsonb_build_object('version', version) from x)`+strings.Replace(executionRows, positionOf, "0", 1),
 		pgx.NamedArgs{
-			"flow": n.FlowID, "version": n.Version, "webhook": n.WebhookID, "account": n.AccountID, "contact": n.ContactID, "chat": n.Chat,
+			"flow": n.FlowID, "spacious": n.Spacious && n.Test == "", "version": n.Version, "webhook": n.WebhookID, "account": n.AccountID, "contact": n.ContactID, "chat": n.Chat,
 			"conversation": n.ConversationID, "trigger": n.Trigger, "test": n.Test, "key": clean(n.DeliveryKey), "hash": n.RequestHash,
 			"replay_of": n.ReplayOf, "step": n.Step, "most": MostQueued, "most_tests": n.MostTests,
 		})
 	if errors.Is(err, ErrNotFound) {
 		return x, ErrQueueFull
 	}
-	if err == nil {
-		x.Position, err = s.positionOf(ctx, x) // a statement sees nothing that it adds itself
-	}
 	return x, err
 }
 
-func (s *Store) positionOf(ctx context.Context, x Execution) (int, error) {
+// PositionOf is the place of a queued execution among those that wait for one, about; 0
+// when it waits no more.
+func (s *Store) PositionOf(ctx context.Context, x Execution) (int, error) {
 	var n int
 	err := s.pool.QueryRow(ctx, `
-		select count(*)::int from execution where status = 'queued' and (due_at, id) <= ($1, $2)`, x.DueAt, x.ID).Scan(&n)
+		with x as (select * from execution where id = $1) select `+positionOf+` from x`, x.ID).Scan(&n)
 	return n, err
 }
 

@@ -132,6 +132,21 @@ func (s *Store) Webhook(ctx context.Context, id string) (Webhook, error) {
 	return one[Webhook](ctx, s.pool, `select `+webhookColumns+` from webhook where id = @id`, pgx.NamedArgs{"id": clean(id)})
 }
 
+// WebhookFlow is a webhook with the flow that it starts, as it is now.
+type WebhookFlow struct {
+	Webhook
+
+	Version int
+	Active  bool
+}
+
+// WebhookFlow is what an address leads to, also one that was deleted, or ErrNotFound.
+func (s *Store) WebhookFlow(ctx context.Context, id string) (WebhookFlow, error) {
+	return one[WebhookFlow](ctx, s.pool, `
+		select w.id, w.flow_id, w.label, w.auth, w.header, w.secret, w.old_secret, w.quota, w.deleted_at, w.created_at, f.version, f.is_active as active
+		from webhook w join flow f on f.id = w.flow_id where w.id = @id`, pgx.NamedArgs{"id": clean(id)})
+}
+
 // ErrNoSecret says that a way of signing wants a secret.
 var ErrNoSecret = errors.New("this kind of check wants a secret")
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -107,10 +106,11 @@ func (s *Store) WakeExecutions(ctx context.Context, conversations, outbounds []i
 
 // fence writes about a running execution as long as it is still the caller's: it sets
 // columns and adds events in one statement, numbered behind the last one. also are
-// further parts of the statement, which may read x.
+// further parts of the statement, which may read x. What a crash of Postgres itself may
+// undo is done again: claims are flushed, and everything else has its own key.
 func (s *Store) fence(ctx context.Context, x *Execution, set, also string, args pgx.NamedArgs, events []StepEvent) error {
 	args["id"], args["owner"], args["epoch"], args["events"], args["n"] = x.ID, x.Owner, x.Epoch, append([]StepEvent{}, events...), len(events)
-	err := s.pool.QueryRow(ctx, `
+	err := s.hasty.QueryRow(ctx, `
 		with x as (
 		  update execution set event_seq = event_seq + @n, `+set+`
 		  where id = @id and status = 'running' and owner = @owner and epoch = @epoch
@@ -141,11 +141,13 @@ func (s *Store) TryStep(ctx context.Context, x *Execution, events ...StepEvent) 
 
 // SettleStep keeps what the next step came to and moves on behind it; ran is the time
 // that the execution has worked since it was last written down. A response, if there is
-// one, is what whoever started it gets.
-func (s *Store) SettleStep(ctx context.Context, x *Execution, o ExecutionStep, response json.RawMessage, ran time.Duration, events ...StepEvent) error {
+// one, is what whoever started it gets. With the last step the execution is completed.
+func (s *Store) SettleStep(ctx context.Context, x *Execution, o ExecutionStep, ran time.Duration, events ...StepEvent) error {
 	err := s.fence(ctx, x, `
 		  step = step + 1, tries = 0, step_began_at = null, awaits = '', awaits_seq = null, awaits_outbound = null, ran_ms = ran_ms + @ran,
-		  response = coalesce(@response::jsonb, response), conversation_id = coalesce(@conversation, conversation_id)`, `,
+		  response = coalesce(@response::jsonb, response), conversation_id = coalesce(@conversation, conversation_id),
+		  status = case when @last then 'completed' else status end, finished_at = case when @last then clock() end,
+		  owner = case when @last then null else owner end`, `,
 		kept as (
 		  insert into execution_step (execution_id, position, name, type, status, result, failure, tries, began_at)
 		  select id, step - 1, @name, @type, @status, @result::jsonb, @failure, @tries, coalesce(@began::timestamptz, clock()) from x
@@ -153,7 +155,7 @@ func (s *Store) SettleStep(ctx context.Context, x *Execution, o ExecutionStep, r
 		    tries = excluded.tries, ended_at = excluded.ended_at)`,
 		pgx.NamedArgs{
 			"name": o.Name, "type": o.Type, "status": o.Status, "result": o.Result, "failure": clean(o.Failure), "tries": x.Tries, "began": x.StepBeganAt,
-			"ran": ran.Milliseconds(), "response": response, "conversation": x.ConversationID,
+			"ran": ran.Milliseconds(), "response": o.Response, "conversation": x.ConversationID, "last": o.Last,
 		}, events)
 	if err != nil {
 		return err

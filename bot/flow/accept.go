@@ -16,6 +16,7 @@ import (
 // Start asks for an execution of a flow.
 type Start struct {
 	Flow         int64
+	Version      int            // of an active flow; 0: the newest, if it is active
 	Webhook      string         // that it came by; "": none
 	Trigger      map[string]any // what happened, as JSON knows values
 	Account      int64          // that it came from; 0: none
@@ -43,34 +44,45 @@ func (e *InputError) Error() string {
 // Accept stores an execution; once it returns nil, the execution will run even if the
 // process dies in the next instant. The same delivery again is replayed.
 func (e *Engine) Accept(ctx context.Context, s Start) (x store.Execution, replayed bool, err error) {
-	f, err := e.store.Flow(ctx, s.Flow)
+	if s.Version == 0 {
+		f, err := e.store.Flow(ctx, s.Flow)
+		if err != nil {
+			return x, false, err
+		}
+		if s.Version = f.Version; !f.IsActive {
+			return x, false, ErrInactive
+		}
+	}
+	d, err := e.definition(ctx, s.Flow, s.Version)
 	if err != nil {
 		return x, false, err
 	}
-	if !f.IsActive {
-		return x, false, ErrInactive
-	}
-	d, err := e.definition(ctx, f.ID, f.Version)
+	n, err := e.wanted(ctx, d, s)
 	if err != nil {
 		return x, false, err
 	}
-	n, err := e.wanted(ctx, f, d, s)
-	if err != nil {
-		return x, false, err
-	}
+	n.Spacious = e.backlog.Add(1) < spacious
 	x, replayed, err = e.store.AddExecution(ctx, n)
-	if err == nil && !replayed {
-		e.crowded(ctx)
-		e.o.Accepted(x.ID)
-		e.Wake()
+	if err != nil || replayed {
+		return x, replayed, err
 	}
-	return x, replayed, err
+	e.o.Accepted(x.ID)
+	e.Wake()
+	x.Position = 1
+	if e.crowded(ctx) {
+		x.Position, err = e.store.PositionOf(ctx, x)
+	}
+	return x, false, err
 }
 
+// spacious is how many executions may wait before each new one is counted for: far from
+// store.MostQueued, whatever other processes accept between two looks.
+const spacious = store.MostQueued / 4
+
 // wanted is the execution that a start asks for.
-func (e *Engine) wanted(ctx context.Context, f store.Flow, d prepared, s Start) (n store.NewExecution, err error) {
+func (e *Engine) wanted(ctx context.Context, d prepared, s Start) (n store.NewExecution, err error) {
 	values := map[string]any{"trigger": s.Trigger}
-	n = store.NewExecution{FlowID: f.ID, Version: f.Version, Test: s.Test, DeliveryKey: s.Key, RequestHash: s.Hash, Chat: s.Chat, MostTests: e.o.TestsWaiting}
+	n = store.NewExecution{FlowID: s.Flow, Version: s.Version, Test: s.Test, DeliveryKey: s.Key, RequestHash: s.Hash, Chat: s.Chat, MostTests: e.o.TestsWaiting}
 	if n.Trigger, err = json.Marshal(s.Trigger); err != nil {
 		return n, err
 	}
@@ -205,17 +217,18 @@ type crowd struct {
 	suppressed int       // since then; guarded by mu
 }
 
-// crowded warns when what was accepted has to wait for a place (L16).
-func (e *Engine) crowded(ctx context.Context) {
+// crowded says that what was accepted has to wait for a place, and warns of it (L16).
+func (e *Engine) crowded(ctx context.Context) bool {
 	if free, _ := e.registry.room(); free > 0 {
-		return
+		return false
 	}
 	e.crowd.mu.Lock()
 	defer e.crowd.mu.Unlock()
 	if time.Since(e.crowd.said) < time.Second {
 		e.crowd.suppressed++
-		return
+		return true
 	}
 	e.log.WarnContext(ctx, fmt.Sprintf("[RealtimeExecution] Too many concurrent executions: %d", e.o.Limit), slog.Int("suppressed", e.crowd.suppressed)) //nolint:sloglint // L16
 	e.crowd.said, e.crowd.suppressed = time.Now(), 0
+	return true
 }

@@ -35,6 +35,16 @@ func (s Step) limit() time.Duration {
 	return usual
 }
 
+// acts says whether a step reaches anything outside. What does not is written down once,
+// when it is done.
+func (s Step) acts() bool {
+	switch s.Type {
+	case "text", "respond", "stop":
+		return false
+	}
+	return true
+}
+
 // act does what a step says.
 func (r *run) act(ctx context.Context, s Step) (outcome, error) {
 	switch s.Type {

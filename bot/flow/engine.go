@@ -2,13 +2,13 @@ package flow
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"frontdesk/store"
@@ -42,13 +42,14 @@ var (
 type queue interface {
 	AddExecution(ctx context.Context, n store.NewExecution) (x store.Execution, replayed bool, err error)
 	Execution(ctx context.Context, id int64) (store.Execution, error)
+	PositionOf(ctx context.Context, x store.Execution) (int, error)
 	ExecutionSteps(ctx context.Context, id int64) ([]store.ExecutionStep, error)
 	ClaimExecutions(ctx context.Context, p store.Process, free store.Places) ([]store.Execution, error)
 	NextExecution(ctx context.Context, limit time.Duration) (time.Duration, error)
 	RequeueExecutions(ctx context.Context, p store.Process, atWork []int64, ttl time.Duration) (int, error)
 	WakeExecutions(ctx context.Context, conversations, outbounds []int64) (int, error)
 	TryStep(ctx context.Context, x *store.Execution, events ...store.StepEvent) error
-	SettleStep(ctx context.Context, x *store.Execution, o store.ExecutionStep, response json.RawMessage, ran time.Duration, events ...store.StepEvent) error
+	SettleStep(ctx context.Context, x *store.Execution, o store.ExecutionStep, ran time.Duration, events ...store.StepEvent) error
 	WaitExecution(ctx context.Context, x *store.Execution, a store.Await, ran time.Duration, events ...store.StepEvent) error
 	ReleaseExecution(ctx context.Context, x *store.Execution, wait, ran time.Duration) error
 	EndExecution(ctx context.Context, x *store.Execution, status, failure string, ran time.Duration, events ...store.StepEvent) error
@@ -98,6 +99,7 @@ type Engine struct {
 	news    news          // that nobody has looked at yet
 	claims  sync.Mutex    // between the claim of executions and their place in the registry
 	crowd   crowd
+	backlog atomic.Int64 // executions that wait for a place, about
 	endings endings
 	loops   sync.WaitGroup
 	runs    sync.WaitGroup
@@ -308,6 +310,9 @@ func (e *Engine) sweepOnce(ctx context.Context) {
 	if err == nil {
 		err = e.endUnwanted(ctx)
 	}
+	if err == nil {
+		err = e.measure(ctx)
+	}
 	if err != nil && ctx.Err() == nil {
 		e.log.WarnContext(ctx, "Executions not looked after, trying again", slog.Any("error", err))
 	}
@@ -320,6 +325,14 @@ func (e *Engine) requeue(ctx context.Context) (int, error) {
 	e.claims.Lock()
 	defer e.claims.Unlock()
 	return e.store.RequeueExecutions(ctx, e.o.Process, e.registry.running(), e.o.Lease)
+}
+
+// measure counts what waits for a place, so that not every new execution need be counted
+// for.
+func (e *Engine) measure(ctx context.Context) error {
+	queued, _, err := e.store.CountExecutions(ctx)
+	e.backlog.Store(int64(queued))
+	return err
 }
 
 // endUnwanted stops what runs here and somebody has cancelled.

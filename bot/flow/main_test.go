@@ -282,7 +282,7 @@ type forgetful struct {
 	times int // guarded by mu
 }
 
-func (f *forgetful) SettleStep(ctx context.Context, x *store.Execution, o store.ExecutionStep, response json.RawMessage, ran time.Duration, events ...store.StepEvent) error {
+func (f *forgetful) SettleStep(ctx context.Context, x *store.Execution, o store.ExecutionStep, ran time.Duration, events ...store.StepEvent) error {
 	f.mu.Lock()
 	forgets := f.times > 0
 	f.times--
@@ -290,5 +290,5 @@ func (f *forgetful) SettleStep(ctx context.Context, x *store.Execution, o store.
 	if forgets {
 		return errors.New("the connection broke")
 	}
-	return f.Store.SettleStep(ctx, x, o, response, ran, events...)
+	return f.Store.SettleStep(ctx, x, o, ran, events...)
 }

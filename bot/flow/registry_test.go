@@ -81,8 +81,11 @@ func (q *oneExecution) TryStep(context.Context, *store.Execution, ...store.StepE
 	return nil
 }
 
-func (q *oneExecution) SettleStep(_ context.Context, x *store.Execution, _ store.ExecutionStep, _ json.RawMessage, _ time.Duration, _ ...store.StepEvent) error {
+func (q *oneExecution) SettleStep(_ context.Context, x *store.Execution, o store.ExecutionStep, _ time.Duration, _ ...store.StepEvent) error {
 	x.Step++
+	if o.Last {
+		q.status = "completed"
+	}
 	return nil
 }
 
@@ -98,6 +101,10 @@ func (q *oneExecution) RequeueExecutions(context.Context, store.Process, []int64
 func (q *oneExecution) WakeExecutions(context.Context, []int64, []int64) (int, error) { return 0, nil }
 
 func (q *oneExecution) UnwantedExecutions(context.Context, string) ([]int64, error) { return nil, nil }
+
+func (q *oneExecution) CountExecutions(context.Context) (queued, waiting int, err error) {
+	return 0, 0, nil
+}
 
 func (q *oneExecution) DropExecutions(context.Context, int) (int, error) { return 0, nil }
 

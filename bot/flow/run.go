@@ -107,10 +107,12 @@ func (r *run) load(ctx context.Context) error {
 // go on here.
 func (r *run) take(ctx context.Context, s Step) (goesOn bool, err error) {
 	if !s.When.Holds(r.values) {
-		return true, r.settle(ctx, s, outcome{skipped: "its condition did not hold"})
+		return r.settle(ctx, s, outcome{skipped: "its condition did not hold"})
 	}
-	if err := r.e.store.TryStep(ctx, &r.x, r.event("step.started", s, nil)); err != nil {
-		return false, err
+	if s.acts() {
+		if err := r.e.store.TryStep(ctx, &r.x, r.event("step.started", s, nil)); err != nil {
+			return false, err
+		}
 	}
 	limited, cancel := context.WithTimeout(ctx, s.limit())
 	o, err := r.act(limited, s)
@@ -127,25 +129,25 @@ func (r *run) take(ctx context.Context, s Step) (goesOn bool, err error) {
 	case o.wait != nil:
 		return false, r.e.store.WaitExecution(ctx, &r.x, *o.wait, r.spent(), r.event("execution.waiting", s, map[string]any{"for": o.wait.What, "seconds": o.wait.For.Seconds()}))
 	}
-	if err := r.settle(ctx, s, o); err != nil {
-		return false, err
-	}
-	if o.stops {
-		return false, r.end(ctx, "completed", "")
-	}
-	return true, nil
+	return r.settle(ctx, s, o)
 }
 
-// settle writes down what a step came to.
-func (r *run) settle(ctx context.Context, s Step, o outcome) error {
+// settle writes down what a step came to. After the last one the execution is over.
+func (r *run) settle(ctx context.Context, s Step, o outcome) (goesOn bool, err error) {
 	kind, status := "step.completed", "completed"
 	if o.skipped != "" {
 		kind, status = "step.skipped", "skipped"
 		o.result = map[string]any{"skipped": o.skipped}
 	}
-	return r.keep(ctx, s, kind, store.ExecutionStep{Status: status}, o)
+	last := o.stops || r.x.Step+1 == len(r.d.Steps)
+	if err := r.keep(ctx, s, kind, store.ExecutionStep{Status: status, Response: o.response, Last: last}, o); err != nil {
+		return false, err
+	}
+	r.ended = last
+	return !last, nil
 }
 
+// keep writes down what a step came to, with the events that say so.
 func (r *run) keep(ctx context.Context, s Step, kind string, kept store.ExecutionStep, o outcome) error {
 	if o.result == nil {
 		o.result = map[string]any{}
@@ -162,7 +164,15 @@ func (r *run) keep(ctx context.Context, s Step, kind string, kept store.Executio
 	if kept.Failure != "" {
 		about["error"] = kept.Failure
 	}
-	if err := r.e.store.SettleStep(ctx, &r.x, kept, o.response, r.spent(), r.event(kind, s, about)); err != nil {
+	var told []store.StepEvent
+	if !s.acts() && kind == "step.completed" {
+		told = append(told, r.event("step.started", s, nil))
+	}
+	told = append(told, r.event(kind, s, about))
+	if kept.Last {
+		told = append(told, store.StepEvent{Type: "execution.completed"})
+	}
+	if err := r.e.store.SettleStep(ctx, &r.x, kept, r.spent(), told...); err != nil {
 		return err
 	}
 	r.values["steps"].(map[string]any)[s.ID] = plain(o.result) //nolint:forcetypeassert // load made it

@@ -135,12 +135,8 @@ func (e *Engine) readActive(ctx context.Context) (all []active, err error) {
 	return all, nil
 }
 
-// Current is the newest version of a flow, or store.ErrNotFound.
-func (e *Engine) Current(ctx context.Context, flow int64) (Definition, error) {
-	f, err := e.store.Flow(ctx, flow)
-	if err != nil {
-		return Definition{}, err
-	}
-	d, err := e.definition(ctx, f.ID, f.Version)
+// Version is one version of a flow, or store.ErrNotFound.
+func (e *Engine) Version(ctx context.Context, flow int64, number int) (Definition, error) {
+	d, err := e.definition(ctx, flow, number)
 	return d.Definition, err
 }

@@ -32,8 +32,7 @@ func TestAMessageStartsAFlowOnce(t *testing.T) {
 		second.Hear(nil)
 		return h.count(`select count(*) from execution where status = 'completed'`) == 1
 	})
-	h.done(h.sql.Exec(t.Context(), `delete from event_cursor`)) // as if a crash had come before it was written
-	h.done(h.sql.Exec(t.Context(), `insert into event_cursor values ('flows', '1', 0)`))
+	h.done(h.sql.Exec(t.Context(), `update event_cursor set xid = '1', id = 0`)) // as if a crash had come before it was written
 	h.engine.Hear(nil)
 	h.eventually("all was read again", func() bool {
 		h.engine.Hear(nil)

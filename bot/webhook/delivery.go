@@ -23,7 +23,7 @@ func (v *visit) delivery(c content) Delivery {
 		query.Del("test")
 	}
 	d := Delivery{
-		Webhook: v.id, Method: v.r.Method, Path: v.path, Query: fields(query), Headers: headers(v.r.Header, v.target.Header),
+		Webhook: v.id, Flow: v.target.Flow, Version: v.target.Version, Method: v.r.Method, Path: v.path, Query: fields(query), Headers: headers(v.r.Header, v.target.Header),
 		Body: c.value, Files: c.files, Test: v.test,
 	}
 	if v.test != "" {

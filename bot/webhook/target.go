@@ -10,6 +10,8 @@ import (
 
 // Target is what an address leads to.
 type Target struct {
+	Flow    int64 // that it starts
+	Version int   // of it
 	ID      string
 	Gone    bool                    // deliberately deleted
 	Methods []string                // none: GET, POST, PUT, PATCH and DELETE
@@ -25,6 +27,8 @@ type Target struct {
 // Delivery is one request that passed every check.
 type Delivery struct {
 	Webhook string
+	Flow    int64
+	Version int
 	Method  string
 	Path    string         // behind the webhook's address: "" or /…
 	Query   map[string]any // strings, or lists of them

@@ -22,40 +22,39 @@ type desk struct {
 
 // Target is what the address of a webhook leads to.
 func (k *desk) Target(ctx context.Context, id string) (webhook.Target, error) {
-	w, err := k.store.Webhook(ctx, id)
+	w, err := k.store.WebhookFlow(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return webhook.Target{}, webhook.ErrUnknown
 	}
 	if err != nil || w.DeletedAt != nil {
 		return webhook.Target{ID: id, Gone: err == nil}, err
 	}
-	d, err := k.engine.Current(ctx, w.FlowID)
+	if !w.Active {
+		return webhook.Target{}, refusalOf(flow.ErrInactive)
+	}
+	d, err := k.engine.Version(ctx, w.FlowID, w.Version)
 	if err != nil {
 		return webhook.Target{}, err
 	}
 	t := webhook.Target{
-		ID: w.ID, Auth: w.Auth, Header: w.Header, Methods: d.Trigger.Methods, Dedupe: d.Trigger.Dedupe, Sync: d.Trigger.Respond == "sync",
+		Flow: w.FlowID, Version: w.Version, ID: w.ID, Auth: w.Auth, Header: w.Header, Methods: d.Trigger.Methods, Dedupe: d.Trigger.Dedupe, Sync: d.Trigger.Respond == "sync",
 	}
 	if w.Quota != nil {
 		t.Quota = *w.Quota
 	}
-	t.Secrets, err = k.store.WebhookSecrets(w)
+	t.Secrets, err = k.store.WebhookSecrets(w.Webhook)
 	return t, err
 }
 
 // Accept stores a delivery's files and its execution. Files of a delivery that came
 // before, or is refused, do not stay.
 func (k *desk) Accept(ctx context.Context, d webhook.Delivery) (webhook.Receipt, error) {
-	w, err := k.store.Webhook(ctx, d.Webhook)
-	if err != nil {
-		return webhook.Receipt{}, err
-	}
 	kept, err := k.keep(ctx, d.Files)
 	if err != nil {
 		return webhook.Receipt{}, refusalOf(errors.Join(err, k.forget(ctx, kept)))
 	}
 	x, replayed, err := k.engine.Accept(ctx, flow.Start{
-		Flow: w.FlowID, Webhook: w.ID, Trigger: triggerOf(d, kept), Test: d.Test, Key: d.Key, Hash: d.Hash,
+		Flow: d.Flow, Version: d.Version, Webhook: d.Webhook, Trigger: triggerOf(d, kept), Test: d.Test, Key: d.Key, Hash: d.Hash,
 	})
 	if err != nil || replayed {
 		if forgotten := k.forget(ctx, kept); err == nil {
