@@ -79,15 +79,15 @@ func TestLongEventsAreCutAndSayWhereTheRestIs(t *testing.T) {
 			"/api/v1/executions/7", `"step":{"name":"ask"},"data":{"x":2}`,
 		},
 		"message": {
-			store.Event{Type: "message.received", ConversationID: &seven, WaID: "A", Kind: "text", Body: strings.Repeat("ü\x01", 20_000)},
-			"/api/v1/conversations/7/messages", `"message":{"id":"A","kind":"text","body":"ü\u0001ü`,
+			store.Event{Type: "message.received", ConversationID: &seven, WaID: "A", Kind: "text", Body: "\x01" + strings.Repeat("ü", 20_001)},
+			"/api/v1/conversations/7/messages", `"message":{"id":"A","kind":"text","body":"\u0001üü`,
 		},
 	} {
 		text := string(newFrame(c.event, placeAt(1)).text)
 		if len(text) > mostFrame || !strings.Contains(text, `"truncated":true,"link":"`+c.link+`"`) || !strings.Contains(text, c.want) {
 			t.Errorf("%s: %d bytes: %.300s … %s", name, len(text), text, text[len(text)-80:])
 		}
-		if !json.Valid([]byte(text)) || strings.Contains(text, "\n") || strings.Contains(text, "\ufffd") {
+		if !json.Valid([]byte(text)) || strings.Contains(text, "\n") || strings.Contains(text, `\ufffd`) {
 			t.Errorf("%s is not one line of JSON", name)
 		}
 	}
