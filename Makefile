@@ -8,8 +8,9 @@ run: ## frontdesk on its own Postgres, with the sandbox
 test: current ## everything a change must pass
 	@.ci/need-postgres
 	@.ci/need-chromium
-	@.ci/need-aimock
-	@.ci/need-clients
+	@.ci/need-packages aimock @copilotkit/aimock@1.43.0
+	@.ci/need-packages oracles standardwebhooks@1.1.1 express-rate-limit@8.7.5 express@5.3.0
+	@.ci/need-packages clients ws@8.18.3 eventsource@4.0.0
 	@echo "== format"; test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	@echo "== vet"; go vet ./...
 	@echo "== test"; go test -race -count=1 -timeout 11m -p 1 $$(go list ./... | grep -vx -e frontdesk/bot -e frontdesk/cmd/frontdesk)
@@ -38,10 +39,11 @@ bench: ## memory, added latency and the highest rate over the built binary, deli
 	go test -run '^$$' -bench . -timeout 10m ./providers
 	go test -run '^$$' -bench ReserveAndSettle -timeout 10m ./store
 	go test -run '^$$' -bench . -benchtime 1x -timeout 10m ./bot/live
+	go test -run '^$$' -bench . -timeout 10m ./bot/webhook
 	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/frontdesk
 
 torture: ## kill -9, faults and races at full length; prints lost, doubled, reordered
-	FRONTDESK_TORTURE=1 go test -count=1 -v -p 1 -timeout 60m -run 'Kills|Away|Restart|BothSides|ThreeProcesses|MergeWhile|PersonWhoSpeaks' ./cmd/frontdesk ./bot ./store | grep -v '^=== '
+	FRONTDESK_TORTURE=1 go test -count=1 -v -p 1 -timeout 60m -run 'Kills|Away|Restart|BothSides|ThreeProcesses|MergeWhile|PersonWhoSpeaks|FiftyUploads' ./cmd/frontdesk ./bot ./bot/webhook ./store | grep -v '^=== '
 
 vuln: ## known vulnerabilities, where their database can be reached
 	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...

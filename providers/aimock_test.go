@@ -19,7 +19,7 @@ func aimock(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join("..", ".ci", "aimock", "node_modules", "@copilotkit", "aimock", "dist", "cli.js")
 	if _, err := os.Stat(program); err != nil {
-		t.Fatalf("aimock is not installed, .ci/need-aimock does that: %v", err)
+		t.Fatalf("aimock is not installed, make test does that: %v", err)
 	}
 	running := exec.CommandContext(t.Context(), "node", program, "--port", "0", "--fixtures", filepath.Join("testdata", "aimock.json"), "--strict")
 	out, err := running.StdoutPipe()

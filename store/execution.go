@@ -97,6 +97,14 @@ func (s *Store) Executions(ctx context.Context, f ExecutionFilter, p Page) ([]Ex
 		})
 }
 
+// LastExecutions are the newest execution of each flow that has one, tests aside.
+func (s *Store) LastExecutions(ctx context.Context) ([]Execution, error) {
+	return many[Execution](ctx, s.pool, `
+		with x as (
+		  select last.* from flow
+		  cross join lateral (select * from execution where flow_id = flow.id and test = '' order by id desc limit 1) last)`+executionRows, nil)
+}
+
 // ExecutionSteps are what the steps of an execution came to, in order.
 func (s *Store) ExecutionSteps(ctx context.Context, id int64) ([]ExecutionStep, error) {
 	return many[ExecutionStep](ctx, s.pool, `

@@ -96,7 +96,11 @@ type Alert struct {
 // RaiseAlert opens an alert, or counts the open one of that kind again. Account 0
 // is the whole installation.
 func (s *Store) RaiseAlert(ctx context.Context, account int64, kind, says string) error {
-	_, err := s.pool.Exec(ctx, `
+	return raise(ctx, s.pool, account, kind, says)
+}
+
+func raise(ctx context.Context, q querier, account int64, kind, says string) error {
+	_, err := q.Exec(ctx, `
 		insert into alert (account_id, kind, says) values (nullif(@account, 0), @kind, @says)
 		on conflict (coalesce(account_id, 0), kind) where resolved_at is null do update set says = excluded.says, times = alert.times + 1`,
 		pgx.NamedArgs{"account": account, "kind": kind, "says": says})

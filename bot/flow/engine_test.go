@@ -392,3 +392,18 @@ func TestTestsTakeTenPlacesAtMost(t *testing.T) {
 		t.Errorf("behind tests, %d executions began (%v), want the one that is none", len(claimed), err)
 	}
 }
+
+func TestASendThatWasNotWrittenDownIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.must(h.engine.Close(t.Context()))
+	h.between = &forgetful{Store: h.store, times: 1}
+	h.engine = h.start("second", nil)
+	x := h.ended(h.accept(h.put("told", `{"id": "told", "type": "send", "text": "hello"}`), person(1), nil))
+	if x.Status != "completed" || x.Epoch != 2 {
+		t.Errorf("it ended %s with epoch %d: %s", x.Status, x.Epoch, x.Failure)
+	}
+	if n := h.count(`select count(*) from outbound`); n != 1 {
+		t.Errorf("%d messages, want 1", n)
+	}
+}

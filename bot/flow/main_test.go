@@ -36,6 +36,7 @@ type house struct {
 	service *service
 	model   *model
 	log     *logbook
+	between *forgetful // stands before the store; nil: nothing does
 }
 
 func newHouse(t *testing.T, change func(*flow.Options)) *house {
@@ -76,6 +77,9 @@ func (h *house) start(name string, change func(*flow.Options)) *flow.Engine {
 	o := flow.Options{
 		Store: h.store, Process: p, AI: h.model, HTTP: http.DefaultClient, Files: memory{}, Lease: time.Hour,
 		Log: slog.New(slog.NewTextHandler(h.log, nil)),
+	}
+	if h.between != nil {
+		o.Store = h.between
 	}
 	if change != nil {
 		change(&o)
@@ -267,4 +271,24 @@ func (l *logbook) holds(words string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Contains(l.text.String(), words)
+}
+
+// forgetful is a store that does not write down what some steps came to, as if the
+// process had died before.
+type forgetful struct {
+	*store.Store
+
+	mu    sync.Mutex
+	times int // guarded by mu
+}
+
+func (f *forgetful) SettleStep(ctx context.Context, x *store.Execution, o store.ExecutionStep, response json.RawMessage, ran time.Duration, events ...store.StepEvent) error {
+	f.mu.Lock()
+	forgets := f.times > 0
+	f.times--
+	f.mu.Unlock()
+	if forgets {
+		return errors.New("the connection broke")
+	}
+	return f.Store.SettleStep(ctx, x, o, response, ran, events...)
 }

@@ -31,7 +31,7 @@ func (r *run) send(ctx context.Context, s Step) (outcome, error) {
 		return outcome{}, err
 	}
 	if r.x.Test != "" {
-		return outcome{result: map[string]any{"simulated": true, "kind": cmp.Or(p.Kind, "text"), "text": p.Body}}, nil
+		return outcome{result: simulatedResult(p)}, nil
 	}
 	o, _, err := r.e.store.Queue(ctx, p)
 	var refused *store.RefusedError
@@ -53,6 +53,13 @@ func (r *run) send(ctx context.Context, s Step) (outcome, error) {
 
 func sentResult(o store.Outbound) map[string]any {
 	return map[string]any{"message_id": o.ID, "wa_id": o.WaID, "status": o.Status, "conversation_id": o.ConversationID}
+}
+
+// simulatedResult has what later steps read of a message that was sent.
+func simulatedResult(p store.Parcel) map[string]any {
+	return map[string]any{
+		"simulated": true, "kind": cmp.Or(p.Kind, "text"), "text": p.Body, "message_id": 0, "wa_id": "simulated", "status": "sent", "conversation_id": 0,
+	}
 }
 
 // sent looks how far a message got, and waits on for a while.

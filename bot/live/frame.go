@@ -60,7 +60,7 @@ type message struct {
 // newFrame encodes an event. A client that has it goes on behind reached.
 func newFrame(e store.Event, reached store.Place) *frame {
 	v := envelope{
-		ID: written(e.Place()), Type: e.Type, Place: written(reached), ExecutionID: e.ExecutionID, FlowID: e.FlowID, Flow: e.Flow,
+		ID: "evt_" + strconv.FormatInt(e.ID, 10), Type: e.Type, Place: written(reached), ExecutionID: e.ExecutionID, FlowID: e.FlowID, Flow: e.Flow,
 		AccountID: e.AccountID, ConversationID: e.ConversationID, Epoch: e.Epoch, Seq: e.Seq, Time: e.At.UTC(), Test: e.Test,
 	}
 	f := &frame{place: reached}

@@ -109,7 +109,7 @@ func TestShortEventsAreWhole(t *testing.T) {
 		ID: 3, XID: 2, Type: "message.sent", AccountID: &seven, ConversationID: &eight, WaID: "A", Kind: "text", Body: "hello", Status: "sent", Origin: "bot",
 		Chat: "c", Data: json.RawMessage(`{}`),
 	}, store.Place{XID: 2, ID: 3}).text)
-	want = `{"id":"2-3","type":"message.sent","place":"2-3","account_id":7,"conversation_id":8,"time":"0001-01-01T00:00:00Z",` +
+	want = `{"id":"evt_3","type":"message.sent","place":"2-3","account_id":7,"conversation_id":8,"time":"0001-01-01T00:00:00Z",` +
 		`"data":{"message":{"id":"A","kind":"text","body":"hello","status":"sent","origin":"bot","has_media":false,"chat":"c","conversation_id":8,"account_id":7}}}`
 	if got != want {
 		t.Errorf("encoded\n%s instead of\n%s", got, want)

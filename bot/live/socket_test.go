@@ -72,7 +72,7 @@ func node(t *testing.T, transport, address string, id int64, count int) func() s
 	folder, err := filepath.Abs(filepath.Join("..", "..", ".ci", "clients", "node_modules"))
 	must(t, err)
 	if _, err := os.Stat(folder); err != nil {
-		t.Fatalf("the clients are not installed, .ci/need-clients does that: %v", err)
+		t.Fatalf("the clients are not installed, make test does that: %v", err)
 	}
 	within, cancel := context.WithTimeout(context.Background(), time.Minute)
 	running := exec.CommandContext(within, "node", filepath.Join("testdata", "client.mjs"), folder, transport, address, fmt.Sprintf("execution:%d", id), fmt.Sprint(count))

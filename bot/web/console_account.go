@@ -22,6 +22,7 @@ type accountsPage struct {
 	Limit    int
 	Alerts   []Alert // open, newest first
 	MaySee   bool
+	Renews   string
 	Typed    string // into the form
 	Problem  string // with it
 }
@@ -59,7 +60,7 @@ func places(processes []Process, perProcess int) int {
 }
 
 func (s *Server) allAccounts(r *http.Request) (accountsPage, error) {
-	v := accountsPage{MaySee: s.mayWork(r)}
+	v := accountsPage{MaySee: s.mayWork(r), Renews: s.renews("3s")}
 	processes, err := s.listProcesses(r.Context(), nil)
 	if err != nil {
 		return v, err
@@ -148,7 +149,7 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, status int,
 		return err
 	}
 	c := s.chrome(r, v.Account.Name)
-	c.Scripts = []string{"copy.js", "passkey.js"}
+	c.Scripts = append(c.Scripts, "copy.js", "passkey.js")
 	return s.showWith(w, r, status, accountView(c, v))
 }
 

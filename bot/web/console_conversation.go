@@ -29,6 +29,7 @@ type inboxPage struct {
 	Next    string // the cursor of the next page; "": there is none
 	Here    int64  // the one that is open
 	Sandbox bool
+	Renews  string
 }
 
 // InboxLine is a conversation in a list.
@@ -93,7 +94,7 @@ func (s *Server) conversationsList(w http.ResponseWriter, r *http.Request) error
 func (s *Server) inbox(r *http.Request) (inboxPage, error) {
 	v := inboxPage{
 		Search: r.FormValue("q"), State: r.FormValue("state"), Unseen: r.FormValue("unseen") != "", Drafted: r.FormValue("drafted") != "",
-		Before: r.FormValue("before"), Sandbox: s.sandbox != nil,
+		Before: r.FormValue("before"), Sandbox: s.sandbox != nil, Renews: s.renews("3s"),
 	}
 	f := store.InboxFilter{State: store.State(v.State), Search: v.Search, Unseen: v.Unseen, Drafted: v.Drafted, Limit: onePage}
 	if at, err := time.Parse(time.RFC3339Nano, v.Before); err == nil {
@@ -122,6 +123,7 @@ type talkPage struct {
 	Notes        []Note
 	Quick        []QuickReply
 	MayWork      bool
+	Renews       string
 	Typed        string // a reply that could not be sent
 	Problem      string // with it
 }
@@ -171,7 +173,7 @@ func (s *Server) conversationLive(w http.ResponseWriter, r *http.Request) error 
 // talk reads a conversation with its newest messages, decisions and notes. Whoever may
 // work on it has seen it then.
 func (s *Server) talk(r *http.Request) (talkPage, error) {
-	v := talkPage{MayWork: s.mayWork(r)}
+	v := talkPage{MayWork: s.mayWork(r), Renews: s.renews("2s")}
 	id, err := pathID(r)
 	if err != nil {
 		return v, err

@@ -44,6 +44,7 @@ func TestPagesAskStrangersToSignInAndShowThemselvesToOthers(t *testing.T) {
 	for _, path := range []string{
 		"/accounts", fmt.Sprint("/accounts/", account), fmt.Sprintf("/accounts/%d/live", account), "/conversations", "/providers", "/providers/new",
 		"/accounts/live", fmt.Sprintf("/accounts/%d/history", account), "/processes", "/processes/live", "/try", "/try/live",
+		"/flows", "/flows?example=order-update", "/executions", "/executions/live",
 	} {
 		if a := h.visit(stranger, http.MethodGet, path, ""); a.header.Get("Location") != "/sign-in" {
 			t.Errorf("%s showed itself to a stranger: %d", path, a.status)

@@ -37,6 +37,7 @@ type flows interface {
 	SecretNames(ctx context.Context) ([]string, error)
 	Execution(ctx context.Context, id int64) (store.Execution, error)
 	Executions(ctx context.Context, f store.ExecutionFilter, p store.Page) ([]store.Execution, error)
+	LastExecutions(ctx context.Context) ([]store.Execution, error)
 	ExecutionSteps(ctx context.Context, id int64) ([]store.ExecutionStep, error)
 	EventsOf(ctx context.Context, execution, after int64, limit int) ([]store.Event, error)
 	CancelExecution(ctx context.Context, id int64) (store.Execution, error)
@@ -103,7 +104,7 @@ type newFlow struct {
 
 // putFlow makes a definition the newest version of the flow that it names.
 func (s *Server) putFlow(ctx context.Context, in *newFlow) (*one[Flow], error) {
-	d, err := flow.Check(in.Body)
+	d, err := s.checkedFlow(ctx, in.Body)
 	if err != nil {
 		return nil, badFlow(err)
 	}
@@ -112,6 +113,19 @@ func (s *Server) putFlow(ctx context.Context, in *newFlow) (*one[Flow], error) {
 	}
 	f, err := s.store.PutFlow(ctx, d.Name, in.Body, asker(ctx))
 	return &one[Flow]{flowOf(f)}, err
+}
+
+// checkedFlow reads a definition. What is wrong with it, an account that is not there
+// among that, are flow.DefinitionErrors.
+func (s *Server) checkedFlow(ctx context.Context, text []byte) (flow.Definition, error) {
+	d, err := flow.Check(text)
+	if err != nil || d.Account == 0 {
+		return d, err
+	}
+	if _, err = s.store.Account(ctx, d.Account); errors.Is(err, store.ErrNotFound) {
+		err = flow.DefinitionErrors{{Pointer: "/account", Says: fmt.Sprintf("there is no account %d", d.Account)}}
+	}
+	return d, err
 }
 
 // badFlow says what is wrong with a definition, and where.

@@ -49,7 +49,7 @@ func (g *gate) UseSignInLink(ctx context.Context, secret string) (store.Role, er
 	return cmp.Or(g.role, role), err
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T, changes ...func(*web.Options)) *house {
 	t.Helper()
 	ctx := context.Background()
 	s, err := store.Open(ctx, store.Options{DSN: pgtest.Database(t), Keyring: store.NewKeyring()})
@@ -59,10 +59,14 @@ func newHouse(t *testing.T) *house {
 	g := &gate{Store: s}
 	files, err := store.OpenFiles(t.TempDir())
 	must(t, err)
-	doors, err := web.New(web.Options{
+	o := web.Options{
 		Files: files,
 		Store: g, AI: brain{}, Sandbox: phones{}, Stage: actor{}, AccountsPerProcess: 100, Metrics: prometheus.NewRegistry(), Version: "test", Lease: time.Minute,
-	})
+	}
+	for _, change := range changes {
+		change(&o)
+	}
+	doors, err := web.New(o)
 	must(t, err)
 	h := &house{t: t, store: s, server: httptest.NewServer(doors.Handler()), tokens: map[store.Role]string{}, gate: g}
 	t.Cleanup(func() {

@@ -29,7 +29,21 @@ func assets() http.Handler {
 
 // chrome is what surrounds a page for this visitor.
 func (s *Server) chrome(r *http.Request, title string) chrome {
-	return chrome{Title: title, Path: r.URL.Path, Role: s.role(r), Sandbox: s.sandbox != nil, Version: s.o.Version}
+	c := chrome{Title: title, Path: r.URL.Path, Role: s.role(r), Sandbox: s.sandbox != nil, Version: s.o.Version}
+	if s.o.Live != nil && c.Role != "" {
+		c.Scripts = append(c.Scripts, "live.js")
+	}
+	return c
+}
+
+// renews says when a part of a page renews itself: at what happens in its room, and
+// slowly in case the stream of that is away. Without such streams it asks at the usual
+// rate.
+func (s *Server) renews(usual string) string {
+	if s.o.Live != nil {
+		return "changed, every 5s"
+	}
+	return "every " + usual
 }
 
 // mostForm is how many bytes a form may have.

@@ -102,6 +102,10 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 		return problem(http.StatusUnprocessableEntity, "bad_proxy", err.Error())
 	case errors.Is(err, store.ErrNameTaken), errors.Is(err, store.ErrToolExists), errors.Is(err, store.ErrQuickReplyExists):
 		return problem(http.StatusConflict, "name_taken", err.Error())
+	case errors.Is(err, store.ErrSubscriptionOff):
+		return problem(http.StatusConflict, "subscription_off", "This subscription is switched off; switch it on first")
+	case errors.Is(err, store.ErrTooManySubscriptions):
+		return problem(http.StatusConflict, "too_many_subscriptions", err.Error())
 	case errors.Is(err, store.ErrNoSecret):
 		return problem(http.StatusUnprocessableEntity, "no_secret", "\"secret\" is missing: "+err.Error())
 	case errors.Is(err, store.ErrKeyReused):

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"frontdesk/bot/live"
 	"frontdesk/conversation"
 	"frontdesk/providers"
 	"frontdesk/store"
@@ -98,6 +99,7 @@ type records interface {
 	Timeline(ctx context.Context, conversation int64, p store.Page) ([]store.TimelineEntry, error)
 
 	flows
+	subscriptions
 
 	Providers(ctx context.Context) ([]store.Provider, error)
 	Provider(ctx context.Context, id int64) (store.Provider, error)
@@ -157,8 +159,9 @@ type Follow func() (changes <-chan int64, end func(), err error)
 type Options struct {
 	Store              records
 	AI                 brain
-	Engine             engine  // runs flows
-	Sandbox            Sandbox // nil: there is none
+	Engine             engine    // runs flows
+	Live               *live.Hub // what people and programs follow; nil: they ask
+	Sandbox            Sandbox   // nil: there is none
 	Log                *slog.Logger
 	PublicURL          string                             // of the console, without a slash at its end
 	AccountsPerProcess int                                // L1
@@ -183,7 +186,8 @@ type Server struct {
 	log        *slog.Logger
 	o          Options
 	sessions   *scs.SessionManager
-	accounts   signal // an account has changed
+	accounts   signal       // an account has changed
+	webhooks   http.Handler // nil: there is no way in for other systems
 	handler    http.Handler
 	http       *http.Server
 	closing    atomic.Bool
@@ -250,6 +254,11 @@ func (s *Server) Close(ctx context.Context) error {
 func (s *Server) close(ctx context.Context) error {
 	s.closing.Store(true)
 	s.stopWaits()
+	if s.o.Live != nil {
+		if err := s.o.Live.Close(ctx); err != nil {
+			s.log.WarnContext(ctx, "Sockets not closed in time", slog.Any("error", err))
+		}
+	}
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = fmt.Errorf("requests were still under way: %w", errors.Join(err, s.http.Close()))

@@ -3,10 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"frontdesk/bot/flow"
+	"frontdesk/bot/live"
+	"frontdesk/bot/webhook"
 	"frontdesk/conversation"
 	"frontdesk/providers"
 	"frontdesk/store"
@@ -14,7 +18,10 @@ import (
 
 // automation is what other systems trigger and follow.
 type automation struct {
-	engine *flow.Engine
+	engine    *flow.Engine
+	hub       *live.Hub
+	deliverer *webhook.Deliverer
+	intake    *webhook.Intake
 }
 
 // newEngine makes the engine of a worker: its models start flows by it. Only that of
@@ -29,23 +36,79 @@ func newEngine(c *chain, s *Settings, d *database, w *worker) *flow.Engine {
 	})
 }
 
-// startAutomation starts it, above the worker whose accounts send.
-func startAutomation(ctx context.Context, c *chain, w *worker) (*automation, error) {
+// startAutomation starts it, above the worker whose accounts send. The doors are shut
+// first, then the sockets are told, and executions and deliveries stop where they are.
+func startAutomation(ctx context.Context, c *chain, s *Settings, d *database, w *worker, console string) (*automation, error) {
 	a := &automation{engine: w.engine}
 	if err := a.engine.Start(ctx); err != nil {
 		return nil, err
 	}
 	c.add("Execution engine", 1200*time.Millisecond, a.engine.Close)
+	a.deliverer = webhook.NewDeliverer(webhook.DelivererOptions{
+		Store: d.Store, HTTP: providers.Guarded(s.AllowPrivate), Process: w.process.ID, PublicURL: console, Log: c.log,
+	})
+	if err := a.deliverer.Start(ctx); err != nil {
+		return nil, err
+	}
+	c.add("deliveries", 300*time.Millisecond, a.deliverer.Close)
+	a.hub = live.New(live.Options{
+		Store: d.Store, Log: c.log, Heard: a.happened, Buffers: s.Limits.EventBuffers, EventsPerBuffer: s.Limits.EventsPerBuffer, Linger: s.Limits.Linger,
+	})
+	if err := a.hub.Start(ctx); err != nil {
+		return nil, err
+	}
+	c.add("sockets", 200*time.Millisecond, a.hub.Close)
 	w.automation.Store(a)
 	return a, nil
 }
 
+// executions, sockets and buffers are what the memory watch names; 0 before the start.
+func (a *automation) executions() int {
+	if a == nil {
+		return 0
+	}
+	return a.engine.Stats().Running
+}
+
+func (a *automation) sockets() int {
+	if a == nil {
+		return 0
+	}
+	return a.hub.Stats().Sockets
+}
+
+func (a *automation) buffers() int {
+	if a == nil {
+		return 0
+	}
+	return a.hub.Stats().BufferEvents
+}
+
+// happened passes on what the hub read, so that nobody else need look.
+func (a *automation) happened(events []store.Event) {
+	a.engine.Hear(events)
+	a.deliverer.Wake()
+}
+
 // heard passes rings on.
 func (a *automation) heard(b store.Bell) {
-	if b.Topic == "" || b.Topic == "execution" {
+	switch b.Topic {
+	case "", "execution":
 		a.engine.Changed()
 		a.engine.Wake()
+		a.hub.Wake()
+	case "subscription":
+		a.deliverer.Wake()
 	}
+}
+
+// startIntake opens /webhook. signedIn says who may run tests with effects.
+func (a *automation) startIntake(ctx context.Context, c *chain, s *Settings, d *database, w *worker, signedIn func(*http.Request) bool) error {
+	a.intake = webhook.New(webhook.Options{
+		Desk: &desk{d.Store, w.files, a.engine}, Log: c.log, Spool: filepath.Join(s.DataDir, "spool"), Proxies: s.TrustedProxies, SignedIn: signedIn,
+		Limits: webhook.Limits{Rate: s.Limits.WebhookRate, File: s.Limits.FileBytes, Upload: s.Limits.UploadBytes},
+	})
+	return a.intake.Start(ctx)
 }
 
 // startable are an engine's flows as conversations know them.

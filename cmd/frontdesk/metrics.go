@@ -43,12 +43,36 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(out, "memory_rss_bytes", "Resident memory.", float64(c.memory.RSSBytes()))
 	gauge(out, "memory_alarm", "1 while memory is above the alarm.", truth(c.memory.Alarm()))
 	c.executions(out)
+	c.webhooks(out)
 	c.database(out)
+}
+
+func (c *collector) webhooks(out chan<- prometheus.Metric) {
+	s := c.automation.intake.Stats()
+	gauge(out, "limiter_keys", "Addresses and webhooks whose requests are counted, at most 50,000 of each (L23).", float64(s.LimiterKeys))
+	gauge(out, "spool_bytes", "Bytes of uploads under way, at most 2 GiB.", float64(s.SpoolBytes))
+	gauge(out, "uploads_active", "Uploads under way, at most 16.", float64(s.Uploads))
+	gauge(out, "webhook_body_bytes", "Bytes of webhooks' bodies in memory, at most 128 MiB.", float64(s.HeldBytes))
+	gauge(out, "webhook_waiting", "Callers that wait for a result, at most 1,000.", float64(s.Waiting))
+	for result, n := range s.Results {
+		counter(out, "webhook_requests_total", "Requests to webhooks by what came of them.", float64(n), "result", result)
+	}
 }
 
 func (c *collector) executions(out chan<- prometheus.Metric) {
 	s := c.automation.engine.Stats()
 	gauge(out, "executions_active", "Executions that run here (L16).", float64(s.Running))
+	h := c.automation.hub.Stats()
+	gauge(out, "event_buffers", "Executions whose newest events are at hand (L18).", float64(h.Buffers))
+	gauge(out, "event_buffer_bytes", "Bytes of these events (L19).", float64(h.BufferBytes))
+	gauge(out, "sockets", "Clients that follow events, at most 1,000.", float64(h.Sockets))
+	gauge(out, "socket_waiting_bytes", "Bytes that wait for all of them, at most 32 MiB (L29).", float64(h.WaitingBytes))
+	counter(out, "sockets_slow_total", "Clients that were sent away because they read too slowly.", float64(h.Slow))
+	d := c.automation.deliverer.Stats()
+	gauge(out, "webhook_deliveries_active", "Deliveries to subscriptions under way.", float64(d.UnderWay))
+	for result, n := range map[string]int64{"arrived": d.Arrived, "failed": d.Failed, "dead": d.Dead} {
+		counter(out, "webhook_deliveries_total", "Tries of deliveries to subscriptions by how they ended; dead: given up.", float64(n), "result", result)
+	}
 	gauge(out, "executions_registered", "Executions that run here or ended a moment ago (L16, L17).", float64(s.Registered))
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"frontdesk/bot"
@@ -96,7 +97,13 @@ func startAbove(ctx context.Context, c *chain, s *Settings, d *database, listene
 	if err := startDemo(ctx, c, d); err != nil {
 		return nil, nil, err
 	}
-	memory := watch.New(watch.Options{Log: c.log, Interval: s.Limits.MemoryInterval, AlarmMiB: s.Limits.MemoryAlarmMiB})
+	var automated atomic.Pointer[automation] // it starts later
+	memory := watch.New(watch.Options{
+		Log: c.log, Interval: s.Limits.MemoryInterval, AlarmMiB: s.Limits.MemoryAlarmMiB,
+		Executions:   func() int { return automated.Load().executions() },
+		Sockets:      func() int { return automated.Load().sockets() },
+		EventBuffers: func() int { return automated.Load().buffers() },
+	})
 	if err := memory.Start(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -114,10 +121,11 @@ func startAbove(ctx context.Context, c *chain, s *Settings, d *database, listene
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := startAutomation(ctx, c, w)
+	a, err := startAutomation(ctx, c, s, d, w, s.consoleURL(listener.Addr().String()))
 	if err != nil {
 		return nil, nil, err
 	}
+	automated.Store(a)
 	return w, box, startDoors(ctx, c, s, d, w, a, box, memory, listener)
 }
 
@@ -136,10 +144,15 @@ func startDoors(ctx context.Context, c *chain, s *Settings, d *database, w *work
 	if box != nil {
 		o.Sandbox = box
 	}
+	o.Live = a.hub
 	doors, err := web.New(o) //nolint:contextcheck // its requests bring their own
 	if err != nil {
 		return err
 	}
+	if err := a.startIntake(ctx, c, s, d, w, doors.SignedIn); err != nil {
+		return err
+	}
+	doors.TakeWebhooks(a.intake)
 	if err := doors.Start(listener); err != nil {
 		return err
 	}

@@ -13,19 +13,20 @@ import (
 
 // Settings are the flags and environment variables of interfaces.md.
 type Settings struct {
-	DatabaseURL   string         `name:"database-url" env:"DATABASE_URL" help:"Postgres to use, at least version 14. Empty: a Postgres of our own in the data folder."`
-	Listen        string         `env:"FRONTDESK_LISTEN" default:"127.0.0.1:4000" help:"Address of console and API."`
-	PublicURL     string         `name:"public-url" env:"FRONTDESK_PUBLIC_URL" help:"How others reach this address, for links and cookies."`
-	DataDir       string         `env:"FRONTDESK_DATA_DIR" help:"Folder of the embedded database and the secret key."`
-	SecretKeyFile string         `env:"FRONTDESK_SECRET_KEY_FILE" help:"File of the key that seals stored secrets."`
-	SandboxMode   string         `name:"sandbox" env:"FRONTDESK_SANDBOX" enum:",on,off" default:"" help:"on or off. Empty: on with the embedded database."`
-	WhatsAppURL   string         `name:"whatsapp-url" env:"FRONTDESK_WHATSAPP_URL" help:"A WhatsApp server of your own, for tests."`
-	WhatsAppKey   string         `name:"whatsapp-cert-key" env:"FRONTDESK_WHATSAPP_CERT_KEY" help:"The root key of that server's certificates, in hex."`
-	FilesURL      string         `name:"files-url" env:"FRONTDESK_FILES_URL" help:"Where pictures, voice notes and documents are kept: a folder, or s3://key:secret@host/bucket. Empty: a folder in the data folder."`
-	MetricsListen string         `env:"FRONTDESK_METRICS_LISTEN" help:"A separate address for /metrics, without a token."`
-	AllowPrivate  []netip.Prefix `env:"FRONTDESK_ALLOW_PRIVATE" help:"Private networks that AI providers may be in."`
-	Log           string         `env:"FRONTDESK_LOG" help:"Level and format, such as debug,json."`
-	Limits        Limits         `embed:"" prefix:"limit-" envprefix:"FRONTDESK_LIMIT_"`
+	DatabaseURL    string         `name:"database-url" env:"DATABASE_URL" help:"Postgres to use, at least version 14. Empty: a Postgres of our own in the data folder."`
+	Listen         string         `env:"FRONTDESK_LISTEN" default:"127.0.0.1:4000" help:"Address of console and API."`
+	PublicURL      string         `name:"public-url" env:"FRONTDESK_PUBLIC_URL" help:"How others reach this address, for links and cookies."`
+	DataDir        string         `env:"FRONTDESK_DATA_DIR" help:"Folder of the embedded database and the secret key."`
+	SecretKeyFile  string         `env:"FRONTDESK_SECRET_KEY_FILE" help:"File of the key that seals stored secrets."`
+	SandboxMode    string         `name:"sandbox" env:"FRONTDESK_SANDBOX" enum:",on,off" default:"" help:"on or off. Empty: on with the embedded database."`
+	WhatsAppURL    string         `name:"whatsapp-url" env:"FRONTDESK_WHATSAPP_URL" help:"A WhatsApp server of your own, for tests."`
+	WhatsAppKey    string         `name:"whatsapp-cert-key" env:"FRONTDESK_WHATSAPP_CERT_KEY" help:"The root key of that server's certificates, in hex."`
+	FilesURL       string         `name:"files-url" env:"FRONTDESK_FILES_URL" help:"Where pictures, voice notes and documents are kept: a folder, or s3://key:secret@host/bucket. Empty: a folder in the data folder."`
+	MetricsListen  string         `env:"FRONTDESK_METRICS_LISTEN" help:"A separate address for /metrics, without a token."`
+	TrustedProxies []netip.Prefix `name:"trusted-proxies" env:"FRONTDESK_TRUSTED_PROXIES" placeholder:"CIDR" help:"Proxies whose X-Forwarded-For is believed."`
+	AllowPrivate   []netip.Prefix `env:"FRONTDESK_ALLOW_PRIVATE" help:"Private networks that AI providers may be in."`
+	Log            string         `env:"FRONTDESK_LOG" help:"Level and format, such as debug,json."`
+	Limits         Limits         `embed:"" prefix:"limit-" envprefix:"FRONTDESK_LIMIT_"`
 }
 
 // Limits are the contract's limits that have something behind them.

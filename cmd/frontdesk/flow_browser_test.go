@@ -1,0 +1,176 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+func TestAdminMendsAFlowTriesItAndLooksAtItsExecution(t *testing.T) {
+	t.Parallel()
+	r := newSandbox(t)
+	ctx := browse(t)
+	signIn(ctx, t, r)
+	shown := func(where, words string) func() bool {
+		return func() bool {
+			return strings.Contains(evaluated[string](ctx, t, fmt.Sprintf(`document.querySelector(%q)?.textContent ?? ""`, where)), words)
+		}
+	}
+	eventually(t, time.Minute, "the sandbox's examples", func() bool {
+		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/flows")))
+		return shown("main", "order-update")()
+	})
+	const definition = "textarea[name=definition]"
+	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/flows?example=order-update"), chromedp.WaitVisible(chromedp.CSS(definition))))
+	text := evaluated[string](ctx, t, `document.querySelector("`+definition+`").value`)
+	must(t, chromedp.Do(ctx,
+		chromedp.SetValue(chromedp.CSS(definition), strings.Replace(text, "steps.told.wa_id", "steps.tell.wa_id", 1)),
+		chromedp.Click(chromedp.CSS("#new form > .beside button")), chromedp.WaitVisible(chromedp.CSS("#new .problems")),
+	))
+	if !shown("#new .problems", "/steps/2/body/wa_id")() || !strings.Contains(evaluated[string](ctx, t, `document.querySelector("`+definition+`").value`), "steps.tell.wa_id") {
+		t.Errorf("the page says %q", evaluated[string](ctx, t, `document.querySelector("#new").textContent`))
+	}
+	for _, width := range []int64{390, 1200} {
+		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 844)))
+		picture(ctx, t, fmt.Sprintf("flow-problems-%d.jpg", width))
+	}
+	must(t, chromedp.Do(ctx,
+		chromedp.SetValue(chromedp.CSS(definition), text), chromedp.Click(chromedp.CSS("#new form > .beside button")),
+		chromedp.WaitVisible(chromedp.CSS("#try")), chromedp.Click(chromedp.CSS("#try form button")), chromedp.WaitVisible(chromedp.CSS("#tried .steps")),
+	))
+	eventually(t, time.Minute, "the steps to complete", shown("#tried", "It is done."))
+	for _, words := range []string{"told", "known", "answer", "completed"} {
+		if !shown("#tried .steps", words)() {
+			t.Errorf("the steps do not show %q", words)
+		}
+	}
+	eventually(t, time.Minute, "the list of executions to renew itself", shown("#executions", "completed"))
+	page := evaluated[string](ctx, t, `location.pathname`)
+	for _, width := range []int64{390, 1200} {
+		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 844)))
+		picture(ctx, t, fmt.Sprintf("flow-tried-%d.jpg", width))
+	}
+	must(t, chromedp.Do(ctx,
+		chromedp.SetValue(chromedp.CSS("#addresses select"), "github"), chromedp.Click(chromedp.CSS("#addresses form button")),
+		chromedp.WaitVisible(chromedp.CSS("#made-secret")),
+	))
+	evaluated[bool](ctx, t, `document.querySelectorAll("details").forEach(d => d.open = true) || true`)
+	for _, width := range []int64{360, 1200} {
+		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 844)))
+		picture(ctx, t, fmt.Sprintf("flow-address-%d.jpg", width))
+	}
+	must(t, chromedp.Do(ctx,
+		chromedp.Navigate(r.address+page), chromedp.Click(chromedp.CSS("#executions a")), chromedp.WaitVisible(chromedp.CSS("#trigger")),
+	))
+	execution := evaluated[string](ctx, t, `location.pathname`)
+	must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#events summary")), chromedp.Click(chromedp.CSS("#trigger summary")), chromedp.Click(chromedp.CSS(".steps details summary"))))
+	eventually(t, time.Minute, "the events", shown("#events", "execution.completed"))
+	if !shown(".steps details[open]", "Your order … is sent.")() || !shown("#trigger", "+12025550123")() {
+		t.Errorf("the page says %q", evaluated[string](ctx, t, `document.querySelector("main").textContent`))
+	}
+	picture(ctx, t, "execution-open-1200.jpg")
+	must(t, chromedp.Do(ctx, chromedp.EmulateViewport(360, 844)))
+	picture(ctx, t, "execution-open-360.jpg")
+	for _, path := range []string{"/flows", "/flows?example=crm-event", page, page + "/versions/1", "/executions?tests=on", execution} {
+		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(360, 844), chromedp.Navigate(r.address+path)))
+		evaluated[bool](ctx, t, `document.querySelectorAll("details").forEach(d => d.open = true) || true`)
+		if width := evaluated[int](ctx, t, `document.documentElement.scrollWidth`); width > 360 {
+			t.Errorf("%s is %d pixels wide on a phone of 360", path, width)
+		}
+	}
+	shoot(ctx, t, r, "/flows", "/flows?example=crm-event", page, "/executions?tests=on", execution)
+}
+
+// stage is a page of two rooms with the console's own scripts, and the stream that they
+// follow.
+type stage struct {
+	*httptest.Server
+
+	renewed, open atomic.Int64
+	over          atomic.Bool // the first element leaves its room
+
+	mu    sync.Mutex
+	rooms []string    // of the last stream; guarded by mu
+	stirs chan string // the open stream says them
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{stirs: make(chan string)}
+	mux := http.NewServeMux()
+	mux.Handle("/assets/", http.StripPrefix("/assets/", http.FileServer(http.Dir("../../bot/web/assets"))))
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `<!DOCTYPE html><script src="/assets/htmx.min.js" defer></script><script src="/assets/live.js" defer></script>%s<p data-room="all"></p>`, s.part())
+	})
+	mux.HandleFunc("/part", func(w http.ResponseWriter, _ *http.Request) {
+		s.renewed.Add(1)
+		fmt.Fprint(w, s.part())
+	})
+	mux.HandleFunc("/live/events", s.stream)
+	s.Server = httptest.NewServer(mux)
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+	return s
+}
+
+// part is what renews itself; by itself it would do so once an hour.
+func (s *stage) part() string {
+	room := `data-room="execution:7" hx-get="/part" hx-trigger="changed, every 3600s" hx-swap="outerMorph"`
+	if s.over.Load() {
+		room = ""
+	}
+	return fmt.Sprintf(`<p id="part" %s>%d</p>`, room, s.renewed.Load())
+}
+
+func (s *stage) stream(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.rooms = r.URL.Query()["room"]
+	s.mu.Unlock()
+	s.open.Add(1)
+	defer s.open.Add(-1)
+	w.Header().Set("Content-Type", "text/event-stream")
+	_ = http.NewResponseController(w).Flush()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case said := <-s.stirs:
+			fmt.Fprintf(w, "data: %s\n\n", said)
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+}
+
+func (s *stage) followed() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.rooms, " ")
+}
+
+func TestPageRenewsItselfWhenItsRoomStirsByOneStreamForAllRooms(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	ctx := browse(t)
+	must(t, chromedp.Do(ctx, chromedp.Navigate(s.URL)))
+	eventually(t, time.Minute, "one stream of both rooms", func() bool { return s.open.Load() == 1 && s.followed() == "all execution:7" })
+	for range 5 { // soon after each other: one renewal is enough
+		s.stirs <- `{"type": "step.completed"}`
+	}
+	eventually(t, time.Minute, "the part to renew itself", func() bool { return evaluated[string](ctx, t, `document.querySelector("#part").textContent`) == "1" })
+	s.over.Store(true)
+	s.stirs <- `{"type": "execution.completed"}`
+	eventually(t, time.Minute, "the stream to leave the room that nobody watches", func() bool { return s.open.Load() == 1 && s.followed() == "all" })
+	s.stirs <- `{"type": "message.received"}`
+	if n := s.renewed.Load(); n < 2 || n > 6 {
+		t.Errorf("the part was renewed %d times", n)
+	}
+}
