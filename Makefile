@@ -34,10 +34,11 @@ current: ## fails when generated files are not
 	@go run github.com/a-h/templ/cmd/templ@v0.3.977 generate -path bot/web >/dev/null 2>&1
 	@git diff --exit-code --stat -- 'bot/web/*_templ.go' || { echo "generated pages were not current; commit what make generate made" >&2; exit 1; }
 
-bench: ## memory, added latency and the highest rate over the built binary; providers beside their goals and other gateways
+bench: ## memory, added latency and the highest rate over the built binary, delivery to 1,000 sockets; providers beside their goals and other gateways
 	@.ci/fault-table
 	go test -run '^$$' -bench . -timeout 10m ./providers
 	go test -run '^$$' -bench ReserveAndSettle -timeout 10m ./store
+	go test -run '^$$' -bench . -benchtime 1x -timeout 10m ./bot/live
 	go test -run '^$$' -bench . -timeout 10m ./bot/webhook
 	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./cmd/frontdesk
 

@@ -316,8 +316,8 @@ func (c *client) crowd(enough bool) (bytes int64, full bool) {
 	return int64(c.bytes), full
 }
 
-// room waits until little waits for the client; false: it has ended.
-func (c *client) room(ctx context.Context) bool {
+// drain waits until little waits for the client; false: it has ended.
+func (c *client) drain(ctx context.Context) bool {
 	for {
 		c.mu.Lock()
 		free := len(c.frames) <= replayFrames && c.bytes <= replayBytes

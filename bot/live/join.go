@@ -228,7 +228,7 @@ func (v *view) recovers(seq *int64) bool {
 
 // replay announces the rooms and sends what the client missed.
 func (h *Hub) replay(ctx context.Context, e *entry, views []*view, from since) error {
-	if !e.client.room(ctx) {
+	if !e.client.drain(ctx) {
 		return errAway
 	}
 	kept, err := h.resume(ctx, e, from.place)
@@ -346,7 +346,7 @@ func (h *Hub) replayRest(ctx context.Context, e *entry, v *view) error {
 // sendAll sends events as fast as the client reads them.
 func (h *Hub) sendAll(ctx context.Context, e *entry, frames []*frame) error {
 	for part := range slices.Chunk(frames, replayFrames) {
-		if !e.client.room(ctx) {
+		if !e.client.drain(ctx) {
 			return errAway
 		}
 		h.mu.Lock()
@@ -382,7 +382,7 @@ func (h *Hub) catchUp(ctx context.Context, e *entry) error {
 		if err := h.replayRows(ctx, e); err != nil {
 			return err
 		}
-		if !e.client.room(ctx) {
+		if !e.client.drain(ctx) {
 			return errAway
 		}
 		if h.goLive(e) {

@@ -79,15 +79,15 @@ func TestLongEventsAreCutAndSayWhereTheRestIs(t *testing.T) {
 			"/api/v1/executions/7", `"step":{"name":"ask"},"data":{"x":2}`,
 		},
 		"message": {
-			store.Event{Type: "message.received", ConversationID: &seven, WaID: "A", Kind: "text", Body: strings.Repeat("ü\x01", 20_000)},
-			"/api/v1/conversations/7/messages", `"message":{"id":"A","kind":"text","body":"ü\u0001ü`,
+			store.Event{Type: "message.received", ConversationID: &seven, WaID: "A", Kind: "text", Body: "\x01" + strings.Repeat("ü", 20_001)},
+			"/api/v1/conversations/7/messages", `"message":{"id":"A","kind":"text","body":"\u0001üü`,
 		},
 	} {
 		text := string(newFrame(c.event, placeAt(1)).text)
 		if len(text) > mostFrame || !strings.Contains(text, `"truncated":true,"link":"`+c.link+`"`) || !strings.Contains(text, c.want) {
 			t.Errorf("%s: %d bytes: %.300s … %s", name, len(text), text, text[len(text)-80:])
 		}
-		if !json.Valid([]byte(text)) || strings.Contains(text, "\n") || strings.Contains(text, "\ufffd") {
+		if !json.Valid([]byte(text)) || strings.Contains(text, "\n") || strings.Contains(text, `\ufffd`) {
 			t.Errorf("%s is not one line of JSON", name)
 		}
 	}
@@ -109,7 +109,7 @@ func TestShortEventsAreWhole(t *testing.T) {
 		ID: 3, XID: 2, Type: "message.sent", AccountID: &seven, ConversationID: &eight, WaID: "A", Kind: "text", Body: "hello", Status: "sent", Origin: "bot",
 		Chat: "c", Data: json.RawMessage(`{}`),
 	}, store.Place{XID: 2, ID: 3}).text)
-	want = `{"id":"2-3","type":"message.sent","place":"2-3","account_id":7,"conversation_id":8,"time":"0001-01-01T00:00:00Z",` +
+	want = `{"id":"evt_3","type":"message.sent","place":"2-3","account_id":7,"conversation_id":8,"time":"0001-01-01T00:00:00Z",` +
 		`"data":{"message":{"id":"A","kind":"text","body":"hello","status":"sent","origin":"bot","has_media":false,"chat":"c","conversation_id":8,"account_id":7}}}`
 	if got != want {
 		t.Errorf("encoded\n%s instead of\n%s", got, want)

@@ -99,7 +99,7 @@ type order struct {
 // listen does what the client says, one after the other, until the connection ends. It
 // does not read on while the client does not.
 func (s *socket) listen(ctx context.Context) {
-	for s.client.room(ctx) {
+	for s.client.drain(ctx) {
 		kind, text, err := s.ws.Read(ctx)
 		if err != nil {
 			return

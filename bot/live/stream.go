@@ -86,9 +86,9 @@ type stream struct {
 	text    bytes.Buffer
 }
 
-// open answers the request. The server's own deadlines are for shorter answers.
+// open answers the request. From now on every write has a deadline of its own, instead
+// of the server's for the whole answer.
 func (s *stream) open(ctx context.Context) error {
-	_ = s.control.SetReadDeadline(time.Time{}) // a writer without deadlines needs none lifted
 	header := s.w.Header()
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")

@@ -71,11 +71,13 @@ func TestStreamReplaysInOneOrder(t *testing.T) {
 	r.hears("subscribed", "subscribed", "3", "4", "4", "5", "5", "6", "6")
 }
 
-// The server's deadlines are for short answers; a stream outlives them.
+// The server's deadlines are for short answers; a stream outlives them, and its end is
+// noticed after them too.
 func TestStreamOutlivesTheDeadlinesOfTheServer(t *testing.T) {
 	t.Parallel()
 	d := newHouse(t)
 	h, _ := d.open(Options{})
+	h.beats.comment = time.Hour
 	server := httptest.NewUnstartedServer(doors(h))
 	server.Config.ReadTimeout, server.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
 	server.Start()
@@ -104,7 +106,8 @@ func TestStreamOutlivesTheDeadlinesOfTheServer(t *testing.T) {
 		t.Errorf("the stream begins with %q", text)
 	}
 	p.silent()
-	t.Cleanup(func() { http.DefaultClient.CloseIdleConnections() })
+	answer.Body.Close()
+	eventually(t, "the client is gone", func() bool { return h.Stats().Sockets == 1 })
 }
 
 // A stream that nobody reads ends with a word, and may be resumed.
