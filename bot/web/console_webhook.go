@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -201,6 +202,10 @@ func callLine(w Webhook, d flow.Definition, input string) string {
 	method := http.MethodPost
 	if len(d.Trigger.Methods) > 0 {
 		method = d.Trigger.Methods[0]
+	}
+	var value any
+	if json.Unmarshal([]byte(input), &value) == nil {
+		input = oneLine(value)
 	}
 	before, proof, body := "", "", " -H 'Content-Type: application/json' -d "+quoted(input)
 	if method == http.MethodGet {

@@ -138,7 +138,10 @@ func (s *Server) listExecutionEvents(ctx context.Context, in *eventsRequest) (*l
 
 func (s *Server) cancelExecution(ctx context.Context, in *ByID) (*one[Execution], error) {
 	x, err := s.store.CancelExecution(ctx, in.ID)
-	return &one[Execution]{executionOf(x)}, err
+	if err != nil {
+		return nil, err
+	}
+	return &one[Execution]{executionOf(x)}, s.store.Audit(ctx, asker(ctx), "execution.cancel", executionSubject(in.ID), nil)
 }
 
 type replayRequest struct {
@@ -152,5 +155,10 @@ type replayRequest struct {
 // replayExecution starts a new execution with the same trigger.
 func (s *Server) replayExecution(ctx context.Context, in *replayRequest) (*one[Execution], error) {
 	x, err := s.engine.Replay(ctx, in.ID, in.Body.From)
-	return &one[Execution]{executionOf(x)}, refusedFlow(err)
+	if err != nil {
+		return nil, refusedFlow(err)
+	}
+	return &one[Execution]{executionOf(x)}, s.store.Audit(ctx, asker(ctx), "execution.replay", executionSubject(in.ID), map[string]any{"as": x.ID, "from": in.Body.From})
 }
+
+func executionSubject(id int64) string { return "execution:" + idText(id) }

@@ -153,15 +153,20 @@ func (s *Server) changeFlow(ctx context.Context, in *changedFlow) (*one[Flow], e
 	if err := s.store.SetFlowActive(ctx, in.ID, in.Body.Active); err != nil {
 		return nil, err
 	}
+	if err := s.store.Audit(ctx, asker(ctx), "flow."+onWords(in.Body.Active), flowSubject(in.ID), nil); err != nil {
+		return nil, err
+	}
 	return s.readFlow(ctx, &in.ByID)
 }
+
+func flowSubject(id int64) string { return "flow:" + idText(id) }
 
 func (s *Server) removeFlow(ctx context.Context, in *ByID) (*struct{}, error) {
 	f, err := s.store.Flow(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.Audit(ctx, asker(ctx), "remove", fmt.Sprint("flow:", in.ID), map[string]any{"name": f.Name}); err != nil {
+	if err := s.store.Audit(ctx, asker(ctx), "remove", flowSubject(in.ID), map[string]any{"name": f.Name}); err != nil {
 		return nil, err
 	}
 	return nil, s.store.RemoveFlow(ctx, in.ID)
@@ -228,12 +233,18 @@ func (s *Server) listSecrets(ctx context.Context, _ *struct{}) (*list[Secret], e
 }
 
 func (s *Server) setSecret(ctx context.Context, in *namedSecret) (*one[Secret], error) {
-	return &one[Secret]{Secret{in.Name}}, s.store.SetSecret(ctx, in.Name, in.Body.Value)
+	if err := s.store.SetSecret(ctx, in.Name, in.Body.Value); err != nil {
+		return nil, err
+	}
+	return &one[Secret]{Secret{in.Name}}, s.store.Audit(ctx, asker(ctx), "secret.put", "secret:"+in.Name, nil)
 }
 
 func (s *Server) removeSecret(ctx context.Context, in *struct {
 	Name string `path:"name"`
 },
 ) (*struct{}, error) {
-	return nil, s.store.SetSecret(ctx, in.Name, "")
+	if err := s.store.SetSecret(ctx, in.Name, ""); err != nil {
+		return nil, err
+	}
+	return nil, s.store.Audit(ctx, asker(ctx), "secret.remove", "secret:"+in.Name, nil)
 }

@@ -474,6 +474,42 @@ func TestEveryoneSeesOfFlowsWhatTheirRoleAllows(t *testing.T) {
 	h.post(agent, at+"/cancel", http.StatusSeeOther) // it has ended: nothing changes
 }
 
+func TestAuditLogKnowsWhoChangedWhatOfFlowsButNoAddress(t *testing.T) {
+	t.Parallel()
+	h := withFlows(t)
+	c := h.signedIn()
+	page := h.put(c, greeting)
+	h.post(c, page+"/addresses", http.StatusSeeOther, "auth", "none", "label", "Shop")
+	hooks, err := h.store.Webhooks(t.Context(), 1)
+	must(t, err)
+	h.post(c, page+"/addresses/"+hooks[0].ID+"/remove", http.StatusSeeOther)
+	h.post(c, page+"/off", http.StatusSeeOther)
+	h.post(c, page+"/on", http.StatusSeeOther)
+	h.post(c, "/secrets", http.StatusSeeOther, "name", "shop_key", "value", "sesame")
+	h.post(c, "/secrets/forget", http.StatusSeeOther, "name", "shop_key")
+	at := h.post(c, page+"/try", http.StatusSeeOther, "input", `{"name": "Ana"}`)
+	h.eventually(c, at, "It is done.")
+	h.post(c, at+"/again", http.StatusSeeOther)
+	h.post(c, at+"/cancel", http.StatusSeeOther)
+	h.post(c, page+"/remove", http.StatusSeeOther)
+	for subject, want := range map[string]string{
+		"flow:1": "[remove flow.on flow.off webhook.remove webhook.put]", "secret:shop_key": "[secret.remove secret.put]", "execution:1": "[execution.cancel execution.replay]",
+	} {
+		log, err := h.store.AuditLog(t.Context(), subject, store.Page{Limit: 20})
+		must(t, err)
+		var did []string
+		for _, e := range log {
+			did = append(did, e.Action)
+			if all := fmt.Sprint(e.Subject, e.Detail); strings.Contains(all, hooks[0].ID) || strings.Contains(all, "sesame") || e.By != "console" {
+				t.Errorf("the log tells %s of %s", all, e.By)
+			}
+		}
+		if fmt.Sprint(did) != want {
+			t.Errorf("of %s it knows %s, want %s", subject, did, want)
+		}
+	}
+}
+
 func TestHelpNamesEveryStepTypeAndEveryFilter(t *testing.T) {
 	t.Parallel()
 	h := withFlows(t)

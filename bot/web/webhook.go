@@ -92,13 +92,31 @@ func (s *Server) putWebhook(ctx context.Context, id string, w Webhook) (*one[Web
 	if err != nil {
 		return nil, err
 	}
-	return &one[Webhook]{s.webhookOf(put)}, nil
+	return &one[Webhook]{s.webhookOf(put)}, s.auditWebhook(ctx, "webhook.put", put)
 }
 
 func (s *Server) removeWebhook(ctx context.Context, in *byWebhook) (*struct{}, error) {
-	return nil, s.store.RemoveWebhook(ctx, in.ID)
+	return nil, s.endOf(ctx, in.ID, "webhook.remove", s.store.RemoveWebhook)
 }
 
 func (s *Server) forgetOldSecret(ctx context.Context, in *byWebhook) (*struct{}, error) {
-	return nil, s.store.ForgetOldSecret(ctx, in.ID)
+	return nil, s.endOf(ctx, in.ID, "webhook.forget_old_secret", s.store.ForgetOldSecret)
+}
+
+// endOf ends something of a webhook and notes who did it.
+func (s *Server) endOf(ctx context.Context, id, action string, end func(context.Context, string) error) error {
+	w, err := s.store.Webhook(ctx, id)
+	if err == nil {
+		err = end(ctx, id)
+	}
+	if err != nil {
+		return err
+	}
+	return s.auditWebhook(ctx, action, w)
+}
+
+// auditWebhook notes a deed under the webhook's flow: its own id may be all that callers
+// have to know.
+func (s *Server) auditWebhook(ctx context.Context, action string, w store.Webhook) error {
+	return s.store.Audit(ctx, asker(ctx), action, flowSubject(w.FlowID), map[string]any{"label": w.Label, "auth": w.Auth})
 }

@@ -486,7 +486,7 @@ func addressFields(action templ.SafeURL, f addressForm, words string) templ.Comp
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 45, "\" placeholder=\"100, with its whole network\"></label></div><p class=\"dim\">The header is for a signature in a header of its own: HMAC-SHA256 of the body, in hex or base64. Name and password are typed as NAME:PASSWORD. A new secret leaves the old one good beside it until you forget that.</p><button type=\"submit\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 45, "\" placeholder=\"empty: 100 from an IP\"></label></div><p class=\"dim\">The header is for a signature in a header of its own: HMAC-SHA256 of the body, in hex or base64. Name and password are typed as NAME:PASSWORD. A new secret leaves the old one good beside it until you forget that.</p><button type=\"submit\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
