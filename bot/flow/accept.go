@@ -180,6 +180,7 @@ func (e *Engine) Replay(ctx context.Context, id int64, from int) (store.Executio
 		MostTests: e.o.TestsWaiting,
 	})
 	if err == nil {
+		e.o.Accepted(x.ID)
 		e.Wake()
 	}
 	return x, err
