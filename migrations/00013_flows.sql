@@ -89,6 +89,8 @@ create index execution_reply on execution (conversation_id) where status = 'wait
 create index execution_outbound on execution (awaits_outbound) where status = 'waiting' and awaits_outbound is not null;
 create index execution_flow on execution (flow_id, id);
 create index execution_finished on execution (finished_at) where finished_at is not null;
+create index execution_tests on execution (finished_at) where test <> '';
+create index execution_named on execution (created_at) where delivery_key is not null;
 
 -- What a step came to; position counts from 0.
 create table execution_step (

@@ -147,7 +147,7 @@ func (s *Store) EventsKeptSince(ctx context.Context, p Place) (bool, error) {
 func (s *Store) DropEvents(ctx context.Context, limit int) (int, error) {
 	done, err := s.hasty.Exec(ctx, `
 		delete from event where id in (
-		  select id from event where at < clock() - @hours * interval '1 hour' order by id limit @limit)`,
+		  select id from (select id, at from event order by id limit @limit) oldest where at < clock() - @hours * interval '1 hour')`,
 		pgx.NamedArgs{"hours": EventHours, "limit": limit})
 	return int(done.RowsAffected()), err
 }

@@ -238,17 +238,17 @@ const (
 	testHours     = 1
 )
 
-// DropExecutions forgets executions that ended long ago, at most limit of them, and the
-// names of deliveries after a week. It says how many executions those were.
+// DropExecutions forgets executions that ended long ago, and tests, at most limit of
+// each, and the names of deliveries after a week. It says how many executions those were.
 func (s *Store) DropExecutions(ctx context.Context, limit int) (int, error) {
 	done, err := s.pool.Exec(ctx, `
 		with named as (
 		  update execution set delivery_key = null where id in (
-		    select id from execution where delivery_key is not null and created_at < clock() - @days * interval '1 day' limit @limit))
+		    select id from execution where delivery_key is not null and created_at < clock() - @days * interval '1 day' order by created_at limit @limit))
 		delete from execution where id in (
-		  select id from execution
-		  where finished_at < clock() - @keep * interval '1 day' or (test <> '' and finished_at < clock() - @tests * interval '1 hour')
-		  order by finished_at limit @limit)`,
+		  (select id from execution where finished_at < clock() - @keep * interval '1 day' order by finished_at limit @limit)
+		  union
+		  (select id from execution where test <> '' and finished_at < clock() - @tests * interval '1 hour' order by finished_at limit @limit))`,
 		pgx.NamedArgs{"days": deliveryDays, "keep": ExecutionDays, "tests": testHours, "limit": limit})
 	return int(done.RowsAffected()), err
 }

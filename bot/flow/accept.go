@@ -152,17 +152,19 @@ func (e *Engine) address(ctx context.Context, d Definition, values map[string]an
 // Await is an execution when it has ended, or as it is when ctx ends.
 func (e *Engine) Await(ctx context.Context, id int64) (store.Execution, error) {
 	for {
-		changed := e.endings.next()
+		changed, leave := e.endings.wait(id)
 		x, err := e.store.Execution(context.WithoutCancel(ctx), id)
-		if err != nil || x.Ended() || ctx.Err() != nil {
-			return x, err
+		if err == nil && !x.Ended() && ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-e.working.Done():
+			case <-changed:
+			case <-time.After(longestSleep): // another process may run it
+			}
 		}
-		select {
-		case <-ctx.Done():
-		case <-e.working.Done():
-			return x, nil
-		case <-changed:
-		case <-time.After(longestSleep): // another process may run it
+		leave()
+		if err != nil || x.Ended() || ctx.Err() != nil || e.working.Err() != nil {
+			return x, err
 		}
 	}
 }
@@ -186,28 +188,47 @@ func (e *Engine) Replay(ctx context.Context, id int64, from int) (store.Executio
 	return x, err
 }
 
-// endings tells those who wait that some execution has stopped.
+// endings tells those who wait for an execution that it has stopped here.
 type endings struct {
-	mu sync.Mutex
-	c  chan struct{} // guarded by mu
+	mu      sync.Mutex
+	waiting map[int64]*waiters // guarded by mu
 }
 
-// next is closed when something ends from now on.
-func (n *endings) next() <-chan struct{} {
+// waiters are those who wait for one execution.
+type waiters struct {
+	told  chan struct{} // closed when it stops
+	count int
+}
+
+// wait gives a channel that is closed when the execution stops from now on. Whoever
+// asked says when they leave.
+func (n *endings) wait(id int64) (told <-chan struct{}, leave func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.c == nil {
-		n.c = make(chan struct{})
+	if n.waiting == nil {
+		n.waiting = map[int64]*waiters{}
 	}
-	return n.c
+	w := n.waiting[id]
+	if w == nil {
+		w = &waiters{told: make(chan struct{})}
+		n.waiting[id] = w
+	}
+	w.count++
+	return w.told, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if w.count--; w.count == 0 && n.waiting[id] == w {
+			delete(n.waiting, id)
+		}
+	}
 }
 
-func (n *endings) tell() {
+func (n *endings) tell(id int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.c != nil {
-		close(n.c)
-		n.c = nil
+	if w := n.waiting[id]; w != nil {
+		close(w.told)
+		delete(n.waiting, id)
 	}
 }
 

@@ -254,7 +254,7 @@ func (e *Engine) begin(x store.Execution) {
 		defer cancel(nil)
 		ended := e.run(ctx, x)
 		e.registry.end(x.ID, ended, time.Now())
-		e.endings.tell()
+		e.endings.tell(x.ID)
 		e.Wake()
 	})
 }
@@ -350,7 +350,7 @@ func (e *Engine) Changed() { poke(e.look) }
 // clean forgets what is old, at whatever rate it came.
 func (e *Engine) clean(ctx context.Context) {
 	for _, drop := range []func(context.Context, int) (int, error){e.store.DropExecutions, e.store.DropEvents} {
-		for n := cleanLimit; n == cleanLimit && ctx.Err() == nil; {
+		for n := cleanLimit; n >= cleanLimit && ctx.Err() == nil; {
 			var err error
 			if n, err = drop(ctx, cleanLimit); err != nil && ctx.Err() == nil {
 				e.log.WarnContext(ctx, "Old executions not forgotten yet", slog.Any("error", err))
