@@ -76,6 +76,7 @@ type Options struct {
 	Files    store.Files                       // nil: there is no place for files
 	Queued   func(account, conversation int64) // hears of every message that was queued
 	Accepted func(execution int64)             // hears of every execution that was accepted, which others may run
+	Happened func()                            // hears that events were added, and must not take long
 	Plain    func(markdown string) string      // what a model wrote, as WhatsApp shows it; nil: as it is
 	Log      *slog.Logger
 
@@ -100,6 +101,8 @@ type Engine struct {
 	claims  sync.Mutex    // between the claim of executions and their place in the registry
 	crowd   crowd
 	backlog atomic.Int64 // executions that wait for a place, about
+	waiting atomic.Int64 // executions that wait for something else, about
+	jumped  time.Time    // when nobody asked for events, the last time that was written down; used by follow only
 	endings endings
 	loops   sync.WaitGroup
 	runs    sync.WaitGroup
@@ -116,6 +119,9 @@ func New(o Options) *Engine {
 	}
 	if o.Queued == nil {
 		o.Queued = func(int64, int64) {}
+	}
+	if o.Happened == nil {
+		o.Happened = func() {}
 	}
 	if o.Accepted == nil {
 		o.Accepted = func(int64) {}
@@ -241,6 +247,9 @@ func (e *Engine) claimSome(ctx context.Context, free store.Places) (int, error) 
 	for _, x := range claimed {
 		e.begin(x) //nolint:contextcheck // an execution outlives the taking of executions
 	}
+	if len(claimed) > 0 {
+		e.o.Happened()
+	}
 	return len(claimed), err
 }
 
@@ -254,6 +263,7 @@ func (e *Engine) begin(x store.Execution) {
 		defer cancel(nil)
 		ended := e.run(ctx, x)
 		e.registry.end(x.ID, ended, time.Now())
+		e.o.Happened()
 		e.endings.tell(x.ID)
 		e.Wake()
 	})
@@ -330,8 +340,11 @@ func (e *Engine) requeue(ctx context.Context) (int, error) {
 // measure counts what waits for a place, so that not every new execution need be counted
 // for.
 func (e *Engine) measure(ctx context.Context) error {
-	queued, _, err := e.store.CountExecutions(ctx)
-	e.backlog.Store(int64(queued))
+	queued, waiting, err := e.store.CountExecutions(ctx)
+	if err == nil {
+		e.backlog.Store(int64(queued))
+		e.waiting.Store(int64(waiting))
+	}
 	return err
 }
 

@@ -127,6 +127,7 @@ func (r *run) take(ctx context.Context, s Step) (goesOn bool, err error) {
 	case err != nil:
 		return false, err
 	case o.wait != nil:
+		r.e.waiting.Add(1)
 		return false, r.e.store.WaitExecution(ctx, &r.x, *o.wait, r.spent(), r.event("execution.waiting", s, map[string]any{"for": o.wait.What, "seconds": o.wait.For.Seconds()}))
 	}
 	return r.settle(ctx, s, o)
@@ -175,6 +176,7 @@ func (r *run) keep(ctx context.Context, s Step, kind string, kept store.Executio
 	if err := r.e.store.SettleStep(ctx, &r.x, kept, r.spent(), told...); err != nil {
 		return err
 	}
+	r.e.o.Happened()
 	r.values["steps"].(map[string]any)[s.ID] = plain(o.result) //nolint:forcetypeassert // load made it
 	return nil
 }

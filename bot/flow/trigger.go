@@ -101,8 +101,8 @@ func (e *Engine) follow(ctx context.Context) {
 
 func (e *Engine) wakeWaiting(ctx context.Context) error {
 	conversations, outbounds, some := e.news.taken()
-	if !some {
-		return nil
+	if !some || e.waiting.Load() == 0 {
+		return nil // what waits for others to wake it is found by the sweep
 	}
 	woken, err := e.store.WakeExecutions(ctx, conversations, outbounds)
 	if woken > 0 {
@@ -123,8 +123,12 @@ func (e *Engine) dispatch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		at, err := e.place(ctx, len(byMessage)+len(byEvent) > 0)
-		if err != nil || len(byMessage)+len(byEvent) == 0 {
+		asked := len(byMessage)+len(byEvent) > 0
+		if !asked && time.Since(e.jumped) < lookEvery {
+			return nil
+		}
+		at, err := e.place(ctx, asked)
+		if err != nil || !asked {
 			return err
 		}
 		events, err := e.store.EventsAfter(ctx, at, readLimit)
@@ -153,10 +157,13 @@ func (e *Engine) place(ctx context.Context, asked bool) (store.Place, error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return at, err
 	}
-	if at, err = e.store.LatestPlace(ctx); err != nil {
-		return at, err
+	if at, err = e.store.LatestPlace(ctx); err == nil {
+		err = e.store.MoveCursor(ctx, cursorName, at)
 	}
-	return at, e.store.MoveCursor(ctx, cursorName, at)
+	if err == nil {
+		e.jumped = time.Now()
+	}
+	return at, err
 }
 
 // offer starts the flows that one event is a trigger of.

@@ -32,7 +32,12 @@ func newEngine(c *chain, s *Settings, d *database, w *worker) *flow.Engine {
 		Limit: s.Limits.Executions, Tests: s.Limits.TestRunning, TestsWaiting: s.Limits.TestWaiting, Linger: s.Limits.Linger, Lease: s.Limits.Lease,
 		Queued:   func(account, _ int64) { w.ringer.Note("send", account) },
 		Accepted: func(id int64) { w.ringer.Note("execution", id) },
-		Plain:    func(markdown string) string { return strings.Join(conversation.Bubbles(markdown), "\n\n") },
+		Happened: func() {
+			if a := w.automation.Load(); a != nil {
+				a.hub.Wake()
+			}
+		},
+		Plain: func(markdown string) string { return strings.Join(conversation.Bubbles(markdown), "\n\n") },
 	})
 }
 
