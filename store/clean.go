@@ -11,6 +11,10 @@ func clean(text string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "\uFFFD")
 }
 
+// Clean is a value as it can be kept, made of what strangers sent. It is for those who
+// write JSON before they hand it over.
+func Clean(value any) any { return cleanAll(value) }
+
 // cleanAll is a value that JSON and Postgres take, made of what strangers sent.
 func cleanAll(value any) any {
 	switch v := value.(type) {

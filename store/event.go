@@ -143,11 +143,14 @@ func (s *Store) EventsKeptSince(ctx context.Context, p Place) (bool, error) {
 }
 
 // DropEvents forgets what is older than EventHours, at most limit of it, and says how
-// many that were.
+// many that were. What somebody who follows for all has not read yet is kept three times
+// as long.
 func (s *Store) DropEvents(ctx context.Context, limit int) (int, error) {
 	done, err := s.hasty.Exec(ctx, `
 		delete from event where id in (
-		  select id from (select id, at from event order by id limit @limit) oldest where at < clock() - @hours * interval '1 hour')`,
+		  select id from (select id, at from event order by id limit @limit) oldest
+		  where at < clock() - @hours * interval '1 hour'
+		    and (at < clock() - 3 * @hours * interval '1 hour' or (select bool_and((c.xid, c.id) >= (e.xid, e.id)) from event_cursor c, event e where e.id = oldest.id) is not false))`,
 		pgx.NamedArgs{"hours": EventHours, "limit": limit})
 	return int(done.RowsAffected()), err
 }
@@ -164,4 +167,17 @@ func (s *Store) MoveCursor(ctx context.Context, name string, to Place) error {
 		on conflict (name) do update set xid = excluded.xid, id = excluded.id where (c.xid, c.id) < (excluded.xid, excluded.id)`,
 		pgx.NamedArgs{"name": name, "xid": to.XID, "id": to.ID})
 	return err
+}
+
+// Lag is how far a reader for everybody is behind.
+type Lag struct {
+	Name   string
+	Behind time.Duration // age of the first event that it has not read
+}
+
+// Lags are how far all of these readers are behind.
+func (s *Store) Lags(ctx context.Context) ([]Lag, error) {
+	return many[Lag](ctx, s.pool, `
+		select name, coalesce(clock() - (select at from event e where (e.xid, e.id) > (c.xid, c.id) order by e.xid, e.id limit 1), '0') as behind
+		from event_cursor c order by name`, nil)
 }

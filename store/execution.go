@@ -64,7 +64,7 @@ type ExecutionStep struct {
 	EndedAt  time.Time
 
 	Response json.RawMessage `db:"-"` // what whoever started the execution gets
-	Last     bool            `db:"-"` // the execution is completed with it
+	Ends     string          `db:"-"` // completed or failed: so the execution is with it; "": it goes on
 }
 
 // positionOf is how many wait as long as x or longer.
@@ -92,14 +92,17 @@ type ExecutionFilter struct {
 	Tests     bool // tests too
 }
 
-// Executions are executions, the newest first.
+// listed leaves out what lists do not show: triggers may be large, places are counted.
+var listed = strings.NewReplacer("x.trigger,", "'{}'::jsonb as trigger,", positionOf, "0").Replace(executionRows)
+
+// Executions are executions, the newest first, without their triggers and places.
 func (s *Store) Executions(ctx context.Context, f ExecutionFilter, p Page) ([]Execution, error) {
 	return many[Execution](ctx, s.pool, `
 		with x as (
 		  select * from execution
 		  where (@before = 0::bigint or id < @before) and (@flow = 0::bigint or flow_id = @flow) and (@contact = 0::bigint or contact_id = @contact)
 		    and (@status = '' or status = @status) and (@tests or test = '')
-		  order by id desc limit @limit)`+executionRows+` order by x.id desc`,
+		  order by id desc limit @limit)`+listed+` order by x.id desc`,
 		pgx.NamedArgs{
 			"before": p.Before, "limit": p.Limit, "flow": f.FlowID, "contact": f.ContactID, "status": f.Status, "tests": f.Tests,
 		})
@@ -146,6 +149,7 @@ const MostQueued = 10_000
 var (
 	ErrQueueFull      = errors.New("too many executions wait for a place")
 	ErrDeliveryReused = errors.New("this delivery came before with another body")
+	ErrNoAccount      = errors.New("the account that it is for was removed")
 )
 
 // deliveryDays is how long the name of a delivery is known.
@@ -157,8 +161,11 @@ const deliveryDays = 7
 // stored.
 func (s *Store) AddExecution(ctx context.Context, n NewExecution) (x Execution, replayed bool, err error) {
 	x, err = s.addExecution(ctx, n)
-	if breaks(err, "execution_delivery") {
+	switch {
+	case breaks(err, "execution_delivery"):
 		return s.deliveredBefore(ctx, n)
+	case breaks(err, "execution_account_id_fkey"):
+		err = ErrNoAccount
 	}
 	return x, false, err
 }

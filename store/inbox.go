@@ -117,6 +117,15 @@ func (s *Store) AddNote(ctx context.Context, conversation int64, body, by string
 		returning id, conversation_id, body, by, at`, pgx.NamedArgs{"id": conversation, "body": clean(body), "by": by})
 }
 
+// AddNoteOnce adds a note unless the same one was added since.
+func (s *Store) AddNoteOnce(ctx context.Context, conversation int64, body, by string, since time.Time) error {
+	_, err := s.pool.Exec(ctx, `
+		insert into note (conversation_id, body, by) select id, @body, @by from conversation
+		where id = @id and not exists (select from note where conversation_id = @id and by = @by and body = @body and at >= @since)`,
+		pgx.NamedArgs{"id": conversation, "body": clean(body), "by": by, "since": since})
+	return err
+}
+
 // Notes are the notes of a conversation and of those that became part of it, oldest
 // first.
 func (s *Store) Notes(ctx context.Context, conversation int64, limit int) ([]Note, error) {

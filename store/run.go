@@ -51,7 +51,7 @@ func (s *Store) ClaimExecutions(ctx context.Context, p Process, free Places) (cl
 			  where not is_test or nth <= @tests order by due_at, id limit @all),
 			x as (
 			  update execution set status = 'running', owner = @me, epoch = epoch + 1, started_at = coalesce(started_at, clock()), event_seq = event_seq + 1
-			  where id in (select id from turn)
+			  where id in (select id from turn) and status in ('queued', 'waiting') -- it may have been cancelled meanwhile
 			  returning *),
 			e as (
 			  insert into event (type, execution_id, flow_id, account_id, conversation_id, epoch, seq, test)
@@ -73,14 +73,26 @@ func (s *Store) NextExecution(ctx context.Context, limit time.Duration) (time.Du
 	return wait, err
 }
 
-// RequeueExecutions has somebody go on with what dead processes held, and with what p
-// holds without being at work on it. It says how many executions those were.
-func (s *Store) RequeueExecutions(ctx context.Context, p Process, atWork []int64, ttl time.Duration) (int, error) {
+// Work is an execution under way, by the epoch of its owner.
+type Work struct {
+	ID    int64
+	Epoch int64
+}
+
+// RequeueExecutions has somebody go on with what processes held that have left, with
+// what p holds without being at work on it, and with what processes hold that were
+// silent for ttl (0: they are believed to live). It says how many executions those were.
+func (s *Store) RequeueExecutions(ctx context.Context, p Process, atWork []Work, ttl time.Duration) (int, error) {
+	ids, epochs := []int64{}, []int64{}
+	for _, w := range atWork {
+		ids, epochs = append(ids, w.ID), append(epochs, w.Epoch)
+	}
 	done, err := s.pool.Exec(ctx, `
 		update execution x set status = 'queued', owner = null, due_at = clock()
-		where status = 'running' and (owner = @me and id <> all(@at_work)
-		  or owner <> @me and not exists (select from process p where p.id = x.owner and p.seen_at > clock() - @ttl::interval))`,
-		pgx.NamedArgs{"me": p.ID, "at_work": append([]int64{}, atWork...), "ttl": ttl})
+		where status = 'running' and case when owner = @me
+		  then not exists (select from unnest(@ids::bigint[], @epochs::bigint[]) as w (id, epoch) where w.id = x.id and w.epoch = x.epoch)
+		  else not exists (select from process p where p.id = x.owner and (@ttl::interval = '0' or p.seen_at > clock() - @ttl::interval)) end`,
+		pgx.NamedArgs{"me": p.ID, "ids": ids, "epochs": epochs, "ttl": ttl})
 	return int(done.RowsAffected()), err
 }
 
@@ -107,17 +119,23 @@ func (s *Store) WakeExecutions(ctx context.Context, conversations, outbounds []i
 // fence writes about a running execution as long as it is still the caller's: it sets
 // columns and adds events in one statement, numbered behind the last one. also are
 // further parts of the statement, which may read x. What a crash of Postgres itself may
-// undo is done again: claims are flushed, and everything else has its own key.
+// undo is done again: claims are flushed, and everything else has its own key. Whoever
+// then knows more than the row does is like one whom it was taken from.
 func (s *Store) fence(ctx context.Context, x *Execution, set, also string, args pgx.NamedArgs, events []StepEvent) error {
-	args["id"], args["owner"], args["epoch"], args["events"], args["n"] = x.ID, x.Owner, x.Epoch, append([]StepEvent{}, events...), len(events)
+	told := make([]any, len(events))
+	for i, v := range events {
+		told[i] = map[string]any{"type": v.Type, "data": Clean(v.Data)}
+	}
+	args["id"], args["owner"], args["epoch"], args["events"], args["n"] = x.ID, x.Owner, x.Epoch, told, len(events)
+	args["at_step"], args["at_seq"] = x.Step, x.EventSeq
 	err := s.hasty.QueryRow(ctx, `
 		with x as (
 		  update execution set event_seq = event_seq + @n, `+set+`
-		  where id = @id and status = 'running' and owner = @owner and epoch = @epoch
+		  where id = @id and status = 'running' and owner = @owner and epoch = @epoch and step = @at_step and event_seq = @at_seq
 		  returning *),
 		noted as (
 		  insert into event (type, execution_id, flow_id, account_id, conversation_id, epoch, seq, test, data)
-		  select e.value->>'type', x.id, x.flow_id, x.account_id, x.conversation_id, x.epoch, x.event_seq - @n + e.place, x.test <> '', coalesce(e.value->'data', '{}')
+		  select e.value->>'type', x.id, x.flow_id, x.account_id, x.conversation_id, x.epoch, x.event_seq - @n + e.place, x.test <> '', coalesce(nullif(e.value->'data', 'null'), '{}')
 		  from x, jsonb_array_elements(@events::jsonb) with ordinality as e (value, place))`+also+`
 		select event_seq, clock() from x`, args).Scan(&x.EventSeq, &x.Now)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -141,13 +159,13 @@ func (s *Store) TryStep(ctx context.Context, x *Execution, events ...StepEvent) 
 
 // SettleStep keeps what the next step came to and moves on behind it; ran is the time
 // that the execution has worked since it was last written down. A response, if there is
-// one, is what whoever started it gets. With the last step the execution is completed.
+// one, is what whoever started it gets. With the last step the execution ends.
 func (s *Store) SettleStep(ctx context.Context, x *Execution, o ExecutionStep, ran time.Duration, events ...StepEvent) error {
 	err := s.fence(ctx, x, `
 		  step = step + 1, tries = 0, step_began_at = null, awaits = '', awaits_seq = null, awaits_outbound = null, ran_ms = ran_ms + @ran,
 		  response = coalesce(@response::jsonb, response), conversation_id = coalesce(@conversation, conversation_id),
-		  status = case when @last then 'completed' else status end, finished_at = case when @last then clock() end,
-		  owner = case when @last then null else owner end`, `,
+		  status = coalesce(nullif(@ends, ''), status), finished_at = case when @ends <> '' then clock() end,
+		  failure = case when @ends = 'failed' then @name || ': ' || @failure else failure end, owner = case when @ends = '' then owner end`, `,
 		kept as (
 		  insert into execution_step (execution_id, position, name, type, status, result, failure, tries, began_at)
 		  select id, step - 1, @name, @type, @status, @result::jsonb, @failure, @tries, coalesce(@began::timestamptz, clock()) from x
@@ -155,7 +173,7 @@ func (s *Store) SettleStep(ctx context.Context, x *Execution, o ExecutionStep, r
 		    tries = excluded.tries, ended_at = excluded.ended_at)`,
 		pgx.NamedArgs{
 			"name": o.Name, "type": o.Type, "status": o.Status, "result": o.Result, "failure": clean(o.Failure), "tries": x.Tries, "began": x.StepBeganAt,
-			"ran": ran.Milliseconds(), "response": o.Response, "conversation": x.ConversationID, "last": o.Last,
+			"ran": ran.Milliseconds(), "response": o.Response, "conversation": x.ConversationID, "ends": o.Ends,
 		}, events)
 	if err != nil {
 		return err
@@ -175,17 +193,19 @@ type Await struct {
 // reply is a message that comes from now on.
 func (s *Store) WaitExecution(ctx context.Context, x *Execution, a Await, ran time.Duration, events ...StepEvent) error {
 	return s.fence(ctx, x, `
-		  status = 'waiting', owner = null, due_at = clock() + @for::interval, awaits = @what, awaits_outbound = coalesce(@outbound, awaits_outbound),
+		  status = case when cancel_at is null then 'waiting' else 'queued' end, owner = null,
+		  due_at = clock() + case when cancel_at is null then @for::interval else interval '0' end, awaits = @what, awaits_outbound = coalesce(@outbound, awaits_outbound),
 		  awaits_seq = case when @what = 'reply' then coalesce(awaits_seq, (select last_seq from conversation c where c.id = execution.conversation_id)) end,
 		  ran_ms = ran_ms + @ran, conversation_id = coalesce(@conversation, conversation_id)`, "",
 		pgx.NamedArgs{"what": a.What, "for": a.For, "outbound": a.Outbound, "ran": ran.Milliseconds(), "conversation": x.ConversationID}, events)
 }
 
-// ReleaseExecution gives an execution back to the queue, to be taken up after wait. The
-// try that was cut off does not count.
+// ReleaseExecution gives an execution back to the queue, to be taken up after wait. A try
+// that was cut off does not count, what went wrong on our side does.
 func (s *Store) ReleaseExecution(ctx context.Context, x *Execution, wait, ran time.Duration) error {
 	return s.fence(ctx, x, `
-		  status = 'queued', owner = null, due_at = clock() + @wait::interval, ran_ms = ran_ms + @ran, tries = greatest(0, tries - 1)`, "",
+		  status = 'queued', owner = null, due_at = clock() + @wait::interval, ran_ms = ran_ms + @ran,
+		  tries = case when @wait::interval > '0' then tries + 1 else greatest(0, tries - 1) end`, "",
 		pgx.NamedArgs{"wait": wait, "ran": ran.Milliseconds()}, nil)
 }
 

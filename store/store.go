@@ -198,6 +198,12 @@ func Unstorable(err error) bool {
 	return errors.As(err, &refused) && (strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "54"))
 }
 
+// Dangling says that what a row belongs to is gone.
+func Dangling(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == "23503"
+}
+
 // breaks says whether err is Postgres refusing a row because of constraint.
 func breaks(err error, constraint string) bool {
 	var refused *pgconn.PgError

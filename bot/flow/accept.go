@@ -81,10 +81,14 @@ const spacious = store.MostQueued / 4
 
 // wanted is the execution that a start asks for.
 func (e *Engine) wanted(ctx context.Context, d prepared, s Start) (n store.NewExecution, err error) {
+	s.Trigger, _ = store.Clean(s.Trigger).(map[string]any)
 	values := map[string]any{"trigger": s.Trigger}
 	n = store.NewExecution{FlowID: s.Flow, Version: s.Version, Test: s.Test, DeliveryKey: s.Key, RequestHash: s.Hash, Chat: s.Chat, MostTests: e.o.TestsWaiting}
 	if n.Trigger, err = json.Marshal(s.Trigger); err != nil {
 		return n, err
+	}
+	if valuesIn(n.Trigger) > mostValues {
+		return n, &InputError{[]string{fmt.Sprintf("/body: it holds more than %d values", mostValues)}}
 	}
 	if d.input != nil {
 		if err := d.input.Validate(s.Trigger["body"]); err != nil {

@@ -46,7 +46,7 @@ type queue interface {
 	ExecutionSteps(ctx context.Context, id int64) ([]store.ExecutionStep, error)
 	ClaimExecutions(ctx context.Context, p store.Process, free store.Places) ([]store.Execution, error)
 	NextExecution(ctx context.Context, limit time.Duration) (time.Duration, error)
-	RequeueExecutions(ctx context.Context, p store.Process, atWork []int64, ttl time.Duration) (int, error)
+	RequeueExecutions(ctx context.Context, p store.Process, atWork []store.Work, ttl time.Duration) (int, error)
 	WakeExecutions(ctx context.Context, conversations, outbounds []int64) (int, error)
 	TryStep(ctx context.Context, x *store.Execution, events ...store.StepEvent) error
 	SettleStep(ctx context.Context, x *store.Execution, o store.ExecutionStep, ran time.Duration, events ...store.StepEvent) error
@@ -102,6 +102,7 @@ type Engine struct {
 	crowd   crowd
 	backlog atomic.Int64 // executions that wait for a place, about
 	waiting atomic.Int64 // executions that wait for something else, about
+	answers time.Time    // the database has, since then; used by sweep only
 	jumped  time.Time    // when nobody asked for events, the last time that was written down; used by follow only
 	endings endings
 	loops   sync.WaitGroup
@@ -110,6 +111,7 @@ type Engine struct {
 	halt    context.CancelCauseFunc // ends those under way
 	working context.Context         //nolint:containedctx // the life of every execution here; Close ends it
 	closing sync.Once
+	closed  error
 }
 
 // New returns an engine that does nothing yet; see Start.
@@ -135,6 +137,7 @@ func New(o Options) *Engine {
 		o: o, store: o.Store, log: o.Log, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), news: news{wake: make(chan struct{}, 1)},
 		registry: registry{limit: o.Limit, tests: o.Tests, linger: o.Linger, entries: map[int64]*entry{}},
 	}
+	e.shelf.changes = 1 // nothing was read yet
 	e.working, e.halt = context.WithCancelCause(context.Background())
 	return e
 }
@@ -160,24 +163,30 @@ func (e *Engine) Start(ctx context.Context) error {
 // goes on after the next start, or in another process. A second call does nothing.
 func (e *Engine) Close(ctx context.Context) error {
 	e.closing.Do(func() {
-		if e.stop == nil {
-			return
+		if e.stop != nil {
+			e.closed = e.close(ctx)
 		}
-		e.stop()
-		e.loops.Wait()
-		e.halt(errStopped)
-		done := make(chan struct{})
-		go func() {
-			e.runs.Wait()
-			close(done)
-		}()
-		select {
-		case <-done:
-		case <-ctx.Done():
-		}
-		e.log.InfoContext(ctx, "Execution engine stopped")
 	})
-	return nil
+	return e.closed
+}
+
+func (e *Engine) close(ctx context.Context) error {
+	e.stop()
+	e.loops.Wait()
+	e.halt(errStopped)
+	done := make(chan struct{})
+	go func() {
+		e.runs.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		e.log.InfoContext(ctx, "Execution engine stopped")
+		return nil
+	case <-ctx.Done():
+		running, _ := e.registry.count()
+		return fmt.Errorf("%d executions did not stop; others will go on with them", running)
+	}
 }
 
 // Wake has the engine look for due executions now. It returns at once.
@@ -256,13 +265,13 @@ func (e *Engine) claimSome(ctx context.Context, free store.Places) (int, error) 
 // begin runs an execution on a goroutine of its own.
 func (e *Engine) begin(x store.Execution) {
 	ctx, cancel := context.WithCancelCause(e.working)
-	active := e.registry.begin(x.ID, x.Test != "", cancel)
+	entry, active := e.registry.begin(x, cancel)
 	e.log.InfoContext(ctx, fmt.Sprintf("[RealtimeExecution] Starting execution %d", x.ID), slog.Int("active_executions", active), //nolint:sloglint // L16
 		slog.Int64("execution", x.ID), slog.String("flow", x.Flow))
 	e.runs.Go(func() {
 		defer cancel(nil)
 		ended := e.run(ctx, x)
-		e.registry.end(x.ID, ended, time.Now())
+		e.registry.end(entry, ended, time.Now())
 		e.o.Happened()
 		e.endings.tell(x.ID)
 		e.Wake()
@@ -331,10 +340,20 @@ func (e *Engine) sweepOnce(ctx context.Context) {
 	}
 }
 
+// requeue has others go on with what dead processes held. After the database was away,
+// all are silent: each gets the time of a lease to be heard of again.
 func (e *Engine) requeue(ctx context.Context) (int, error) {
 	e.claims.Lock()
 	defer e.claims.Unlock()
-	return e.store.RequeueExecutions(ctx, e.o.Process, e.registry.running(), e.o.Lease)
+	ttl := e.o.Lease
+	if time.Since(e.answers) < e.o.Lease {
+		ttl = 0
+	}
+	left, err := e.store.RequeueExecutions(ctx, e.o.Process, e.registry.running(), ttl)
+	if err != nil {
+		e.answers = time.Now()
+	}
+	return left, err
 }
 
 // measure counts what waits for a place, so that not every new execution need be counted

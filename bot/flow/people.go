@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"frontdesk/store"
 )
@@ -19,7 +20,7 @@ type people interface {
 	ConversationWith(ctx context.Context, account, contact int64) (store.ConversationSummary, error)
 	ReplyAfter(ctx context.Context, conversation, seq int64) (store.ChatMessage, error)
 	SetState(ctx context.Context, conversation int64, state store.State, by string) error
-	AddNote(ctx context.Context, conversation int64, body, by string) (store.Note, error)
+	AddNoteOnce(ctx context.Context, conversation int64, body, by string, since time.Time) error
 	RaiseAlert(ctx context.Context, account int64, kind, says string) error
 	Queue(ctx context.Context, p store.Parcel) (o store.Outbound, replayed bool, err error)
 	SentMessage(ctx context.Context, account, id int64) (store.Outbound, error)
@@ -88,11 +89,11 @@ func (r *run) handoff(ctx context.Context, s Step) (outcome, error) {
 	return outcome{result: map[string]any{"conversation_id": id}}, err
 }
 
-// give hands a conversation over. What was done before a crash is done again: the state
-// is the same then, and a note may be there twice.
+// give hands a conversation over. What was done before a crash is done again and changes
+// nothing.
 func (r *run) give(ctx context.Context, conversation int64, note string) error {
 	if note != "" {
-		if _, err := r.e.store.AddNote(ctx, conversation, note, ByFlow+r.x.Flow); err != nil {
+		if err := r.e.store.AddNoteOnce(ctx, conversation, note, ByFlow+r.x.Flow, *r.x.StartedAt); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"frontdesk/store"
 )
 
 // registry is what this process runs, and what ended here a moment ago (L16, L17). One
@@ -21,6 +23,8 @@ type registry struct {
 
 // entry is one execution of the registry.
 type entry struct {
+	id     int64
+	epoch  int64
 	test   bool
 	cancel context.CancelCauseFunc
 	ended  time.Time // zero: it runs
@@ -34,20 +38,25 @@ func (r *registry) room() (all, tests int) {
 }
 
 // begin takes an execution in, in the place of the oldest that ended if there is no
-// other, and says how many run.
-func (r *registry) begin(id int64, test bool, cancel context.CancelCauseFunc) (active int) {
+// other, and says how many run. Should an earlier run of it be at its end still, that one
+// is told to stop and has its own place until it does.
+func (r *registry) begin(x store.Execution, cancel context.CancelCauseFunc) (e *entry, active int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.entries, id) // it may have lingered here
+	if old := r.entries[x.ID]; old != nil && old.ended.IsZero() {
+		old.cancel(store.ErrMoved)
+	}
+	delete(r.entries, x.ID) // it may have lingered here
 	if len(r.entries) >= r.limit {
 		r.evict()
 	}
-	r.entries[id] = &entry{test: test, cancel: cancel}
+	e = &entry{id: x.ID, epoch: x.Epoch, test: x.Test != "", cancel: cancel}
+	r.entries[x.ID] = e
 	r.active++
-	if test {
+	if e.test {
 		r.testing++
 	}
-	return r.active
+	return e, r.active
 }
 
 // evict has the one that ended first leave; mu is held.
@@ -61,21 +70,20 @@ func (r *registry) evict() {
 	delete(r.entries, oldest)
 }
 
-// end notes that an execution does not run here any more. One that ended for good
-// lingers; one that waits leaves at once.
-func (r *registry) end(id int64, lingers bool, now time.Time) {
+// end notes that a run is over. An execution that ended for good lingers; one that waits
+// leaves at once.
+func (r *registry) end(e *entry, lingers bool, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.entries[id]
-	if e == nil || !e.ended.IsZero() {
-		return
-	}
 	r.active--
 	if e.test {
 		r.testing--
 	}
+	if r.entries[e.id] != e {
+		return // a later run has taken its name
+	}
 	if e.ended = now; !lingers {
-		delete(r.entries, id)
+		delete(r.entries, e.id)
 	}
 }
 
@@ -115,12 +123,12 @@ func (r *registry) count() (running, registered int) {
 }
 
 // running are the executions that run here.
-func (r *registry) running() (all []int64) {
+func (r *registry) running() (all []store.Work) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for id, e := range r.entries {
+	for _, e := range r.entries {
 		if e.ended.IsZero() {
-			all = append(all, id)
+			all = append(all, store.Work{ID: e.id, Epoch: e.epoch})
 		}
 	}
 	return all

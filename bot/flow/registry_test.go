@@ -83,8 +83,8 @@ func (q *oneExecution) TryStep(context.Context, *store.Execution, ...store.StepE
 
 func (q *oneExecution) SettleStep(_ context.Context, x *store.Execution, o store.ExecutionStep, _ time.Duration, _ ...store.StepEvent) error {
 	x.Step++
-	if o.Last {
-		q.status = "completed"
+	if o.Ends != "" {
+		q.status = o.Ends
 	}
 	return nil
 }
@@ -94,7 +94,7 @@ func (q *oneExecution) EndExecution(_ context.Context, _ *store.Execution, statu
 	return nil
 }
 
-func (q *oneExecution) RequeueExecutions(context.Context, store.Process, []int64, time.Duration) (int, error) {
+func (q *oneExecution) RequeueExecutions(context.Context, store.Process, []store.Work, time.Duration) (int, error) {
 	return 0, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ const mostReply = 1 << 20
 
 // request calls another service, at least once, with a key that stays the same.
 func (r *run) request(ctx context.Context, s Step) (outcome, error) {
-	q, err := r.httpRequest(ctx, s)
+	q, secret, err := r.httpRequest(ctx, s)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -44,33 +45,52 @@ func (r *run) request(ctx context.Context, s Step) (outcome, error) {
 	case len(said) > mostReply:
 		return outcome{}, permanently(errors.New("the service's answer is longer than 1 MiB"))
 	}
-	return outcome{result: map[string]any{"status": answer.StatusCode, "body": read(said)}}, nil
+	return outcome{result: map[string]any{"status": answer.StatusCode, "body": read(without(said, secret))}}, nil
+}
+
+// without is an answer in which a service repeats no secret of ours.
+func without(said []byte, secret string) []byte {
+	if secret == "" {
+		return said
+	}
+	for _, form := range []string{secret, base64.StdEncoding.EncodeToString([]byte(secret)), url.QueryEscape(secret)} {
+		said = bytes.ReplaceAll(said, []byte(form), []byte("[secret]"))
+	}
+	return said
+}
+
+// mostValues is how many values a body may have to be looked into: each costs far more
+// memory than its bytes.
+const mostValues = 20_000
+
+// valuesIn is about how many values a JSON text holds.
+func valuesIn(text []byte) int {
+	return bytes.Count(text, []byte(",")) + bytes.Count(text, []byte("[")) + bytes.Count(text, []byte("{"))
 }
 
 // read is a body as JSON, or as text.
 func read(body []byte) any {
-	body = bytes.ReplaceAll(body, []byte(`\u0000`), nil) // Postgres keeps none
 	var value any
-	if json.Unmarshal(body, &value) == nil {
+	if valuesIn(body) <= mostValues && json.Unmarshal(body, &value) == nil {
 		return value
 	}
-	return strings.ReplaceAll(string(bytes.ToValidUTF8(body, nil)), "\x00", "")
+	return string(body)
 }
 
-func (r *run) httpRequest(ctx context.Context, s Step) (*http.Request, error) {
+func (r *run) httpRequest(ctx context.Context, s Step) (q *http.Request, secret string, err error) {
 	address, err := r.fill(s.URL)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	var body io.Reader
 	if s.Body != nil {
 		filled, err := r.fillAll(s.Body)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		text, err := encode(filled)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		body = bytes.NewReader(text)
 	}
@@ -78,47 +98,46 @@ func (r *run) httpRequest(ctx context.Context, s Step) (*http.Request, error) {
 	if body != nil {
 		method = http.MethodPost
 	}
-	q, err := http.NewRequestWithContext(ctx, cmp.Or(s.Method, method), address, body)
+	q, err = http.NewRequestWithContext(ctx, cmp.Or(s.Method, method), address, body)
 	if err != nil || q.URL.Host == "" {
-		return nil, permanently(errors.New("the address is not like https://shop.example/orders"))
+		return nil, "", permanently(errors.New("the address is not like https://shop.example/orders"))
 	}
 	if body != nil {
 		q.Header.Set("Content-Type", "application/json")
 	}
 	q.Header.Set("Idempotency-Key", fmt.Sprintf("flow-%d-%s", r.x.ID, s.ID))
-	return q, r.setHeaders(ctx, q, s)
+	secret, err = r.setHeaders(ctx, q, s)
+	return q, secret, err
 }
 
 // setHeaders fills the headers in; {{secret}} in one stands for the step's secret,
 // which no template sees.
-func (r *run) setHeaders(ctx context.Context, q *http.Request, s Step) error {
-	secret := ""
+func (r *run) setHeaders(ctx context.Context, q *http.Request, s Step) (secret string, err error) {
 	if s.Secret != "" {
-		var err error
 		secret, err = r.e.store.Secret(ctx, s.Secret)
 		if errors.Is(err, store.ErrNotFound) {
-			return permanently(fmt.Errorf("there is no secret %q", s.Secret))
+			return "", permanently(fmt.Errorf("there is no secret %q", s.Secret))
 		}
 		if err != nil {
-			return err
+			return "", err
 		}
 	}
 	for name, template := range s.Headers {
 		before, after, holds := strings.Cut(template, secretMark)
 		value, err := r.fill(before)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if holds {
 			rest, err := r.fill(after)
 			if err != nil {
-				return err
+				return "", err
 			}
 			value += secret + rest
 		}
 		q.Header.Set(name, value)
 	}
-	return nil
+	return secret, nil
 }
 
 // secretMark is where a header holds the secret.

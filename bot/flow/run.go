@@ -20,7 +20,16 @@ type run struct {
 	began  time.Time
 	marked time.Time // until then the time was written down
 	ended  bool      // for good
+	held   int       // bytes of results
 }
+
+// Bounds of one execution.
+const (
+	mostTries = 40      // of a step, whatever went wrong
+	mostHeld  = 2 << 20 // bytes of all results
+)
+
+var errTooMuch = errors.New("its steps came to more than 2 MiB together")
 
 // mostTold is how much of a result its event tells, in bytes; the step has it all.
 const mostTold = 6 << 10
@@ -53,8 +62,11 @@ func perhaps(err error) error { return &stepError{cause: err, temporary: true} }
 // steps goes through what is left to do. An error that is no *stepError leaves the
 // execution as it is written down.
 func (r *run) steps(ctx context.Context) error {
-	if r.x.CancelAt != nil {
+	switch {
+	case r.x.CancelAt != nil:
 		return r.end(ctx, "cancelled", "")
+	case r.x.Tries > mostTries:
+		return r.end(ctx, "failed", "it could not be written down what a step came to")
 	}
 	if err := r.load(ctx); err != nil {
 		return err
@@ -93,6 +105,7 @@ func (r *run) load(ctx context.Context) error {
 	}
 	steps := map[string]any{}
 	for _, s := range done {
+		r.held += len(s.Result)
 		var result map[string]any
 		if err := json.Unmarshal(s.Result, &result); err != nil {
 			return err
@@ -140,22 +153,23 @@ func (r *run) settle(ctx context.Context, s Step, o outcome) (goesOn bool, err e
 		kind, status = "step.skipped", "skipped"
 		o.result = map[string]any{"skipped": o.skipped}
 	}
-	last := o.stops || r.x.Step+1 == len(r.d.Steps)
-	if err := r.keep(ctx, s, kind, store.ExecutionStep{Status: status, Response: o.response, Last: last}, o); err != nil {
-		return false, err
+	ends := ""
+	if o.stops || r.x.Step+1 == len(r.d.Steps) {
+		ends = "completed"
 	}
-	r.ended = last
-	return !last, nil
+	return ends == "", r.keep(ctx, s, kind, store.ExecutionStep{Status: status, Response: o.response, Ends: ends}, o)
 }
 
-// keep writes down what a step came to, with the events that say so.
+// keep writes down what a step came to, with the events that say so, and whether the
+// execution ends with it.
 func (r *run) keep(ctx context.Context, s Step, kind string, kept store.ExecutionStep, o outcome) error {
-	if o.result == nil {
-		o.result = map[string]any{}
-	}
+	o.result, _ = store.Clean(o.result).(map[string]any)
 	result, err := json.Marshal(o.result)
 	if err != nil {
 		return err
+	}
+	if r.held += len(result); r.held > mostHeld {
+		return permanently(errTooMuch)
 	}
 	kept.Name, kept.Type, kept.Result = s.ID, s.Type, result
 	about := map[string]any{"result": o.result}
@@ -170,15 +184,24 @@ func (r *run) keep(ctx context.Context, s Step, kind string, kept store.Executio
 		told = append(told, r.event("step.started", s, nil))
 	}
 	told = append(told, r.event(kind, s, about))
-	if kept.Last {
-		told = append(told, store.StepEvent{Type: "execution.completed"})
+	if kept.Ends != "" {
+		told = append(told, store.StepEvent{Type: "execution." + kept.Ends, Data: failureOf(kept)})
 	}
 	if err := r.e.store.SettleStep(ctx, &r.x, kept, r.spent(), told...); err != nil {
 		return err
 	}
 	r.e.o.Happened()
+	r.ended = kept.Ends != ""
 	r.values["steps"].(map[string]any)[s.ID] = plain(o.result) //nolint:forcetypeassert // load made it
 	return nil
+}
+
+// failureOf is what the event of an execution's end tells besides that.
+func failureOf(kept store.ExecutionStep) map[string]any {
+	if kept.Failure == "" {
+		return nil
+	}
+	return map[string]any{"error": kept.Name + ": " + kept.Failure}
 }
 
 // plain is a value as JSON has it, which is what templates know.
@@ -203,19 +226,18 @@ func (r *run) failed(ctx context.Context, s Step, f *stepError) (goesOn bool, er
 			r.event("step.retrying", s, map[string]any{"error": f.Error(), "attempt": r.x.Tries, "seconds": wait.Seconds()}))
 	}
 	r.e.log.WarnContext(ctx, "Step failed", slog.Int64("execution", r.x.ID), slog.String("flow", r.x.Flow), slog.String("step", s.ID), slog.Any("error", f.cause))
-	kept := store.ExecutionStep{Status: "failed", Failure: f.Error()}
-	if err := r.keep(ctx, s, "step.failed", kept, outcome{result: map[string]any{"error": f.Error()}}); err != nil {
-		return false, err
-	}
-	switch s.OnError {
-	case "continue":
-		return true, nil
-	case "handoff":
+	kept := store.ExecutionStep{Status: "failed", Failure: f.Error(), Ends: "failed"}
+	switch {
+	case s.OnError == "continue" && r.x.Step+1 == len(r.d.Steps):
+		kept.Ends = "completed"
+	case s.OnError == "continue":
+		kept.Ends = ""
+	case s.OnError == "handoff": // before it is written down: a crash in between repeats it
 		if err := r.handOver(ctx, "The flow "+r.x.Flow+" failed at "+s.ID+": "+f.Error()); err != nil {
 			return false, err
 		}
 	}
-	return false, r.end(ctx, "failed", s.ID+": "+f.Error())
+	return kept.Ends == "", r.keep(ctx, s, "step.failed", kept, outcome{result: map[string]any{"error": f.Error()}})
 }
 
 // again says whether a step that failed is tried once more, and after which wait.
@@ -257,7 +279,7 @@ func (r *run) conclude(ctx context.Context, err error) (ended bool) {
 	var failed *stepError
 	var wrong error
 	switch {
-	case errors.Is(err, store.ErrMoved):
+	case errors.Is(err, store.ErrMoved), errors.Is(cause, store.ErrMoved):
 		return false // it is somebody else's
 	case errors.Is(cause, errCancelled):
 		wrong = r.end(ctx, "cancelled", "")
@@ -265,6 +287,9 @@ func (r *run) conclude(ctx context.Context, err error) (ended bool) {
 		wrong = r.e.store.ReleaseExecution(ctx, &r.x, 0, r.spent())
 	case errors.As(err, &failed):
 		wrong = r.end(ctx, "failed", failed.Error())
+	case store.Unstorable(err):
+		r.e.log.WarnContext(ctx, "Execution holds what cannot be kept", slog.Int64("execution", r.x.ID), slog.Any("error", err))
+		wrong = r.end(ctx, "failed", "a step came to something that cannot be kept")
 	default:
 		r.e.log.WarnContext(ctx, "Execution put off", slog.Int64("execution", r.x.ID), slog.Any("error", err))
 		wrong = r.e.store.ReleaseExecution(ctx, &r.x, soon, r.spent())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"frontdesk/store"
@@ -25,10 +26,13 @@ const mostShelved = 500
 // shelf keeps definitions ready: a version never changes. Active flows are read anew
 // when one of them has changed.
 type shelf struct {
-	mu     sync.Mutex
-	ready  map[version]prepared // guarded by mu
-	active []active             // guarded by mu
-	fresh  bool                 // active is; guarded by mu
+	mu      sync.Mutex
+	ready   map[version]prepared // guarded by mu
+	changes int                  // that were heard of, from 1 on; guarded by mu
+
+	reading sync.Mutex // held while active flows are read
+	active  []active   // guarded by reading
+	read    int        // changes that active knows of; guarded by reading
 }
 
 type version struct {
@@ -90,24 +94,25 @@ func (s *shelf) put(f store.Flow) (prepared, error) {
 func (e *Engine) FlowsChanged() {
 	e.shelf.mu.Lock()
 	defer e.shelf.mu.Unlock()
-	e.shelf.fresh = false
+	e.shelf.changes++
 }
 
-// activeFlows are the flows that may be started, of the given trigger.
-func (e *Engine) activeFlows(ctx context.Context, trigger string) ([]active, error) {
+// activeFlows are the flows that may be started, of the given trigger. Whoever asks while
+// they are read waits for that.
+func (e *Engine) activeFlows(ctx context.Context, trigger string) (some []active, err error) {
+	e.shelf.reading.Lock()
+	defer e.shelf.reading.Unlock()
 	e.shelf.mu.Lock()
-	all, fresh := e.shelf.active, e.shelf.fresh
-	e.shelf.fresh = true // what changes from here on is heard of
+	changes := e.shelf.changes
 	e.shelf.mu.Unlock()
-	if !fresh {
-		var err error
-		if all, err = e.readActive(ctx); err != nil {
-			e.FlowsChanged()
+	if e.shelf.read != changes {
+		all, err := e.readActive(ctx)
+		if err != nil {
 			return nil, err
 		}
+		e.shelf.active, e.shelf.read = all, changes // what changed meanwhile is read the next time
 	}
-	var some []active
-	for _, a := range all {
+	for _, a := range e.shelf.active {
 		if a.d.Trigger.Type == trigger {
 			some = append(some, a)
 		}
@@ -115,24 +120,21 @@ func (e *Engine) activeFlows(ctx context.Context, trigger string) ([]active, err
 	return some, nil
 }
 
+// readActive reads all active flows. One that cannot be read stops no other.
 func (e *Engine) readActive(ctx context.Context) (all []active, err error) {
 	flows, err := e.store.Flows(ctx)
-	if err != nil {
-		return nil, err
-	}
 	for _, f := range flows {
+		if !f.IsActive {
+			continue
+		}
 		d, err := e.shelf.put(f)
 		if err != nil {
-			return nil, err
+			e.log.ErrorContext(ctx, "Flow cannot be read, nothing starts it; put it again", slog.String("flow", f.Name), slog.Any("error", err))
+			continue
 		}
-		if f.IsActive {
-			all = append(all, active{f, d})
-		}
+		all = append(all, active{f, d})
 	}
-	e.shelf.mu.Lock()
-	defer e.shelf.mu.Unlock()
-	e.shelf.active = all
-	return all, nil
+	return all, err
 }
 
 // Version is one version of a flow, or store.ErrNotFound.

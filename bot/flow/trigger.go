@@ -241,12 +241,26 @@ func (e *Engine) startBy(ctx context.Context, f active, v store.Event, trigger m
 		s.Conversation, s.Contact, s.Chat = c.ID, c.ContactID, c.Chat
 	}
 	_, _, err := e.Accept(ctx, s)
-	if errors.Is(err, ErrInactive) || errors.Is(err, store.ErrNotFound) {
+	return e.settled(ctx, f, err)
+}
+
+// settled says which errors of a start another try would not change: people hear of them,
+// and what happened next goes on.
+func (e *Engine) settled(ctx context.Context, f active, err error) error {
+	switch {
+	case errors.Is(err, ErrInactive), errors.Is(err, store.ErrNotFound):
 		return nil // it was switched off or removed meanwhile
-	}
-	if errors.Is(err, ErrContact) {
-		e.log.WarnContext(ctx, "Flow not started, nobody is known whom it is about", slog.String("flow", f.Name), slog.Any("error", err))
-		return nil
+	case errors.Is(err, ErrContact), errors.Is(err, store.ErrNoAccount), store.Unstorable(err), store.Dangling(err):
+		e.log.WarnContext(ctx, "Flow not started", slog.String("flow", f.Name), slog.Any("error", err))
+		return e.store.RaiseAlert(ctx, 0, "flow_not_started", "The flow "+f.Name+" was not started by what happened: "+plainly(err))
 	}
 	return err
+}
+
+// plainly is an error in words for people.
+func plainly(err error) string {
+	if errors.Is(err, ErrContact) || errors.Is(err, store.ErrNoAccount) {
+		return err.Error()
+	}
+	return "what it is about is gone, or cannot be kept"
 }

@@ -15,7 +15,6 @@ type Execution struct {
 	FlowID         int64           `json:"flow_id"`
 	Flow           string          `json:"flow"`
 	Version        int             `json:"version"`
-	WebhookID      *string         `json:"webhook_id,omitempty"`
 	AccountID      *int64          `json:"account_id,omitempty"`
 	ContactID      *int64          `json:"contact_id,omitempty"`
 	ConversationID *int64          `json:"conversation_id,omitempty"`
@@ -48,7 +47,7 @@ type ExecutionStep struct {
 
 func executionOf(x store.Execution) Execution {
 	out := Execution{
-		ID: x.ID, FlowID: x.FlowID, Flow: x.Flow, Version: x.Version, WebhookID: x.WebhookID, AccountID: x.AccountID, ContactID: x.ContactID,
+		ID: x.ID, FlowID: x.FlowID, Flow: x.Flow, Version: x.Version, AccountID: x.AccountID, ContactID: x.ContactID,
 		ConversationID: x.ConversationID, Status: x.Status, Position: x.Position, Test: x.Test, Failure: x.Failure, Response: decoded(x.Response),
 		ReplayOf: x.ReplayOf, CreatedAt: x.CreatedAt, StartedAt: x.StartedAt, FinishedAt: x.FinishedAt,
 	}

@@ -197,6 +197,8 @@ func refusedFlow(err error) error {
 	switch {
 	case errors.Is(err, flow.ErrInactive):
 		return problem(http.StatusConflict, "flow_inactive", "This flow is switched off")
+	case errors.Is(err, store.ErrNoAccount):
+		return problem(http.StatusConflict, "no_account", "The account that this flow sends from was removed; put the flow with another one")
 	case errors.Is(err, flow.ErrContact):
 		return problem(http.StatusUnprocessableEntity, "no_contact", err.Error())
 	case errors.As(err, &input):

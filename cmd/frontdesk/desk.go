@@ -98,7 +98,7 @@ func triggerOf(d webhook.Delivery, kept []store.File) map[string]any {
 		})
 	}
 	return map[string]any{
-		"type": "webhook", "webhook": d.Webhook, "method": d.Method, "path": d.Path, "query": d.Query, "headers": d.Headers, "body": d.Body, "files": files,
+		"type": "webhook", "method": d.Method, "path": d.Path, "query": d.Query, "headers": d.Headers, "body": d.Body, "files": files,
 		"at": time.Now().UTC().Format(time.RFC3339),
 	}
 }
@@ -136,6 +136,8 @@ func refusalOf(err error) error {
 		return &webhook.Refusal{Status: http.StatusUnprocessableEntity, Code: "no_contact", Detail: err.Error()}
 	case errors.Is(err, store.ErrFileEmpty):
 		return &webhook.Refusal{Status: http.StatusUnprocessableEntity, Code: "empty_file", Detail: "A file is empty; leave it out"}
+	case errors.Is(err, store.ErrNoAccount):
+		return &webhook.Refusal{Status: http.StatusUnprocessableEntity, Code: "no_account", Detail: "The account that this flow sends from was removed; put the flow with another one"}
 	case errors.Is(err, flow.ErrInactive):
 		return &webhook.Refusal{Status: http.StatusServiceUnavailable, Code: "flow_inactive", Detail: "This flow is switched off; nothing was stored", RetryAfter: time.Minute}
 	case errors.Is(err, store.ErrDeliveryReused):

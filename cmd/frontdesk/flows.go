@@ -24,19 +24,24 @@ type flowsPutCommand struct {
 
 // Run is frontdesk flows put. All files are checked before the first is stored.
 func (c flowsPutCommand) Run(ctx context.Context, s *Settings) error {
-	texts, names, err := c.read()
+	texts, definitions, err := c.read()
 	if err != nil {
 		return err
 	}
-	return withStore(ctx, s, func(d *database) error {
+	return withStore(ctx, s, func(db *database) error {
+		for i, d := range definitions {
+			if _, err := db.Account(ctx, d.Account); d.Account != 0 && errors.Is(err, store.ErrNotFound) {
+				return &settingsError{fmt.Sprintf("%s/account: there is no account %d; frontdesk accounts list names them", c.Files[i], d.Account)}
+			}
+		}
 		for i, text := range texts {
-			f, err := d.PutFlow(ctx, names[i], text, "command line")
+			f, err := db.PutFlow(ctx, definitions[i].Name, text, "command line")
 			if err != nil {
 				return err
 			}
 			fmt.Printf("%s is version %d\n", f.Name, f.Version)
 			if c.Webhook {
-				if err := addressOf(ctx, s, d, f); err != nil {
+				if err := addressOf(ctx, s, db, f); err != nil {
 					return err
 				}
 			}
@@ -46,7 +51,7 @@ func (c flowsPutCommand) Run(ctx context.Context, s *Settings) error {
 }
 
 // read reads and checks every file.
-func (c flowsPutCommand) read() (texts [][]byte, names []string, err error) {
+func (c flowsPutCommand) read() (texts [][]byte, definitions []flow.Definition, err error) {
 	wrong := 0
 	for _, path := range c.Files {
 		text, err := readFile(path)
@@ -62,12 +67,12 @@ func (c flowsPutCommand) read() (texts [][]byte, names []string, err error) {
 			wrong++
 			fmt.Fprintf(os.Stderr, "%s%s: %s\n", path, p.Pointer, p.Says)
 		}
-		texts, names = append(texts, text), append(names, d.Name)
+		texts, definitions = append(texts, text), append(definitions, d)
 	}
 	if wrong > 0 {
 		return nil, nil, &settingsError{"nothing was stored; mend what is named above and put it again"}
 	}
-	return texts, names, nil
+	return texts, definitions, nil
 }
 
 func readFile(path string) ([]byte, error) {

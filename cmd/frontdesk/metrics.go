@@ -135,6 +135,19 @@ func (c *collector) database(out chan<- prometheus.Metric) {
 		gauge(out, "executions_queued", "Executions that wait for a place, of all processes, at most 10,000.", float64(queued))
 		gauge(out, "executions_waiting", "Executions that wait for time or a reply, of all processes.", float64(waiting))
 	}
+	if lags, err := c.store.Lags(ctx); err == nil {
+		for _, l := range lags {
+			gauge(out, "event_lag_seconds", "Age of the first event that was not read yet for everybody; they are kept for a day, and three days unread.", l.Behind.Seconds(), "reader", l.Name)
+		}
+	}
+	if backlogs, err := c.store.DeliveryBacklogs(ctx); err == nil {
+		waiting, dead := 0, 0
+		for _, b := range backlogs {
+			waiting, dead = waiting+b.Waiting, dead+b.Dead
+		}
+		gauge(out, "deliveries_waiting", "Deliveries to subscriptions that wait, of all processes, at most 100,000 of each.", float64(waiting))
+		gauge(out, "deliveries_dead", "Deliveries that were given up and can be replayed.", float64(dead))
+	}
 	used, limit := c.store.Connections()
 	gauge(out, "database_connections_used", "Connections of the pool in use.", float64(used))
 	gauge(out, "database_connections_limit", "Connections of the pool.", float64(limit))
