@@ -3,25 +3,32 @@ package webhook
 import (
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// secretHeaders are of no use to a flow, and of too much to whoever reads its records.
-var secretHeaders = []string{
-	"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "Webhook-Signature", "X-Hub-Signature", "X-Hub-Signature-256", "Stripe-Signature",
+// secretWords are in the names of headers and of query parameters that hold secrets:
+// these are of no use to a flow, and of too much to whoever reads its records.
+var secretWords = []string{"token", "secret", "key", "auth", "signature", "password", "cookie", "session", "credential"}
+
+// withoutHarmless takes words out of a name that only look like one of secretWords.
+var withoutHarmless = strings.NewReplacer("idempotency-key", "", "keyword", "", "authoriz", "auth", "author", "")
+
+// isSecret says by its name that a header or query parameter is not to be kept.
+func isSecret(name string) bool {
+	name = withoutHarmless.Replace(strings.ToLower(clean(name)))
+	return slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(name, word) })
 }
 
 const mostKey = 200 // bytes of the name of a delivery; longer ones are hashed
 
 // delivery is what the desk gets of a request.
 func (v *visit) delivery(c content) Delivery {
-	query := v.r.URL.Query()
-	if v.test != "" {
-		query.Del("test")
-	}
+	query := v.query()
 	d := Delivery{
 		Webhook: v.id, Flow: v.target.Flow, Version: v.target.Version, Method: v.r.Method, Path: v.path, Query: fields(query), Headers: headers(v.r.Header, v.target.Header),
 		Body: c.value, Files: c.files, Test: v.test,
@@ -37,11 +44,21 @@ func (v *visit) delivery(c content) Delivery {
 	return d
 }
 
+// query is what the address says behind its ?, without secrets and what is meant for us.
+func (v *visit) query() url.Values {
+	all := v.r.URL.Query()
+	if v.test != "" {
+		all.Del("test")
+	}
+	maps.DeleteFunc(all, func(name string, _ []string) bool { return isSecret(name) })
+	return all
+}
+
 // headers are those of a request without secrets; own is one more of them.
 func headers(h http.Header, own string) map[string]any {
 	all := make(map[string]any, len(h))
 	for name, values := range h {
-		if !slices.Contains(secretHeaders, name) && !strings.EqualFold(name, own) {
+		if !isSecret(name) && !strings.EqualFold(name, own) {
 			all[clean(strings.ToLower(name))] = clean(strings.Join(values, ", "))
 		}
 	}

@@ -81,7 +81,8 @@ type Intake struct {
 	signedIn  func(*http.Request) bool
 	limits    Limits
 	addresses *limiter[netip.Addr]
-	webhooks  *limiter[string] // those with a quota of their own
+	guesses   *limiter[netip.Addr] // the addresses' tests that were refused
+	webhooks  *limiter[string]     // those with a quota of their own
 	spool     *spool
 	uploads   budget // places
 	memory    budget
@@ -103,7 +104,7 @@ func New(o Options) *Intake {
 	l := o.Limits.orUsual()
 	i := &Intake{
 		desk: o.Desk, log: o.Log, proxies: o.Proxies, signedIn: o.SignedIn, limits: l,
-		addresses: newLimiter[netip.Addr](mostKeys), webhooks: newLimiter[string](mostKeys),
+		addresses: newLimiter[netip.Addr](mostKeys), guesses: newLimiter[netip.Addr](mostKeys), webhooks: newLimiter[string](mostKeys),
 		spool:   newSpool(cmp.Or(o.Spool, filepath.Join(os.TempDir(), "frontdesk-webhook")), l.Spool),
 		uploads: budget{most: int64(l.Uploads)}, memory: budget{most: l.Memory}, waiters: budget{most: int64(l.Waiters)},
 		idle: make(chan struct{}),
@@ -161,7 +162,7 @@ func (i *Intake) leave() {
 
 // Stats are gauges of an intake.
 type Stats struct {
-	LimiterKeys int               // addresses and webhooks that are counted
+	LimiterKeys int               // addresses, those of refused tests, and webhooks that are counted
 	SpoolBytes  int64             // of uploads under way
 	Uploads     int               // under way
 	HeldBytes   int64             // of bodies in memory
@@ -176,7 +177,7 @@ func (i *Intake) Stats() Stats {
 	visits := i.visits
 	i.mu.Unlock()
 	return Stats{
-		LimiterKeys: i.addresses.keys() + i.webhooks.keys(), SpoolBytes: i.spool.bytes.used.Load(), Uploads: int(i.uploads.used.Load()),
+		LimiterKeys: i.addresses.keys() + i.guesses.keys() + i.webhooks.keys(), SpoolBytes: i.spool.bytes.used.Load(), Uploads: int(i.uploads.used.Load()),
 		HeldBytes: i.memory.used.Load(), Requests: visits, Waiting: int(i.waiters.used.Load()), Results: i.results.all(),
 	}
 }
@@ -225,9 +226,32 @@ type visit struct {
 // serve takes the checks in their order, and says in a word what came of it.
 func (v *visit) serve(ctx context.Context) (result string, err error) {
 	untested := v.testMode()
+	if v.test != "" {
+		return v.serveTest(ctx)
+	}
 	if err := cmp.Or(v.count(ctx), untested); err != nil {
 		return "", err
 	}
+	return v.admit(ctx)
+}
+
+// serveTest serves a test, which is not limited (L24). Those that are refused are
+// counted, or test mode would make guessing free.
+func (v *visit) serveTest(ctx context.Context) (result string, err error) {
+	client := clientOf(v.r, v.i.proxies)
+	if q, ok := v.i.guesses.allows(client, v.i.limits.Rate); !ok {
+		return "", v.guessed(ctx, q, false)
+	}
+	result, err = v.admit(ctx)
+	if !callersFault(err) {
+		return result, err
+	}
+	_, q, ok := v.i.guesses.take(client, v.i.limits.Rate)
+	return "", cmp.Or(v.guessed(ctx, q, ok), err)
+}
+
+// admit takes the checks behind the limit.
+func (v *visit) admit(ctx context.Context) (result string, err error) {
 	if err := v.find(ctx); err != nil {
 		return "", err
 	}
@@ -264,15 +288,22 @@ func (v *visit) isSignedIn() bool {
 	return site != "cross-site" && site != "same-site" && v.i.signedIn(v.r)
 }
 
-// count takes a token of the address (L23). Tests are not counted (L24).
+// count takes a token of the address (L23).
 func (v *visit) count(ctx context.Context) error {
-	if v.test != "" {
-		return nil
-	}
 	var q quota
 	var ok bool
 	v.token, q, ok = v.i.addresses.take(clientOf(v.r, v.i.proxies), v.i.limits.Rate)
 	q.policy = "address"
+	return v.countedForAddress(ctx, q, ok)
+}
+
+// guessed tells of what an address has left of refused tests.
+func (v *visit) guessed(ctx context.Context, q quota, ok bool) error {
+	q.policy = "refused-tests"
+	return v.countedForAddress(ctx, q, ok)
+}
+
+func (v *visit) countedForAddress(ctx context.Context, q quota, ok bool) error {
 	if q.shared && v.i.crowded.now() {
 		v.i.log.WarnContext(ctx, "Webhook limiter full, further addresses share one limit", slog.Int("limit", mostKeys))
 	}
@@ -412,6 +443,19 @@ func (v *visit) accept(ctx context.Context, c content) (Receipt, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acceptTime)
 	defer cancel()
 	return v.i.desk.Accept(ctx, d)
+}
+
+// callersFault says that a request was refused for what its sender did.
+func callersFault(err error) bool {
+	var known *problem
+	var refused *Refusal
+	switch {
+	case errors.As(err, &known):
+		return known.Status < http.StatusInternalServerError
+	case errors.As(err, &refused):
+		return refused.Status < http.StatusInternalServerError
+	}
+	return false
 }
 
 // problemOf translates errors of the inside for people outside. What it does not know is

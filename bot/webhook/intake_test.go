@@ -42,6 +42,49 @@ func TestAcceptedDeliveryIsToldWithItsLinks(t *testing.T) {
 	b.wantNothingLeft()
 }
 
+func TestSecretsOfCallersAreNotKept(t *testing.T) {
+	b := newBooth(t, Options{}, Target{ID: "open", Auth: AuthHMAC, Header: "X-Proof", Secrets: []string{"key"}})
+	secret := []string{
+		"X-Gitlab-Token", "X-Telegram-Bot-Api-Secret-Token", "X-Shopify-Access-Token", "Api-Key", "Apikey", "X-Auth-Token", "Authorization",
+		"X-Forwarded-Authorization", "Proxy-Authorization", "Cookie", "X-Session-Id", "X-Amz-Credential", "X-Password", "Stripe-Signature", "X-Hub-Signature-256",
+	}
+	kept := []string{"Idempotency-Key", "X-Idempotency-Key", "Webhook-Id", "X-Github-Delivery", "X-Author", "X-Shop"}
+	lines := []string{"X-Proof: " + hexHMAC("key", "{}")}
+	for _, name := range slices.Concat(secret, kept) {
+		lines = append(lines, name+": hidden")
+	}
+	h := b.post("/webhook/open?token=hidden&access%5FTOKEN=hidden&to%00ken=hidden&apiKey=hidden&key=hidden&page=2&keyword=tea&author=Ana", "{}", lines...)
+	if h.status != http.StatusAccepted {
+		t.Fatalf("answered %d: %s", h.status, h.body)
+	}
+	d := b.desk.last()
+	if got := fmt.Sprint(d.Query); got != "map[author:Ana keyword:tea page:2]" {
+		t.Errorf("the desk got the query %s", got)
+	}
+	for _, name := range append(secret, "X-Proof") {
+		if d.Headers[strings.ToLower(name)] != nil {
+			t.Errorf("%s is kept", name)
+		}
+	}
+	for _, name := range kept {
+		if d.Headers[strings.ToLower(name)] != "hidden" {
+			t.Errorf("%s is not kept", name)
+		}
+	}
+}
+
+// A token may be another one when the delivery comes again.
+func TestSecretsInTheAddressAreNoPartOfADelivery(t *testing.T) {
+	b := newBooth(t, Options{})
+	b.post("/webhook/open?token=first&page=2", "{}", "Idempotency-Key: 7")
+	if h := b.post("/webhook/open?token=second&page=2", "{}", "Idempotency-Key: 7"); h.status != http.StatusOK || h.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("with another token the same delivery was answered %d: %s", h.status, h.body)
+	}
+	if h := b.post("/webhook/open?token=first&page=3", "{}", "Idempotency-Key: 7"); h.status != http.StatusUnprocessableEntity {
+		t.Errorf("another delivery was answered %d: %s", h.status, h.body)
+	}
+}
+
 // L25.
 func TestEveryMethodStartsAnExecution(t *testing.T) {
 	b := newBooth(t, Options{})

@@ -65,7 +65,28 @@ func (l *limiter[K]) take(key K, limit int) (t token, q quota, ok bool) {
 		l.used(r)
 		t.giveBack = sync.OnceFunc(func() { l.untake(r, now) })
 	}
-	return t, quota{limit: limit, left: max(0, limit-r.times.n), after: r.free(now, limit), shared: r == &l.shared}, ok
+	return t, l.quota(r, now, limit), ok
+}
+
+// allows says whether one more request of key would pass, and counts nothing.
+func (l *limiter[K]) allows(key K, limit int) (q quota, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.logs[key]
+	if r == nil && len(l.logs) < l.most {
+		return quota{limit: limit, left: limit}, true
+	}
+	if r == nil {
+		r = &l.shared
+	}
+	now := time.Since(l.began)
+	r.times.drop(now - window)
+	return l.quota(r, now, limit), r.times.n < limit
+}
+
+// quota is what a record has left. The caller has mu.
+func (l *limiter[K]) quota(r *record[K], now time.Duration, limit int) quota {
+	return quota{limit: limit, left: max(0, limit-r.times.n), after: r.free(now, limit), shared: r == &l.shared}
 }
 
 // find is the record of a key; one without a place gets the shared one.

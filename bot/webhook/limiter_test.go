@@ -136,6 +136,94 @@ func TestTestsAreNeverLimited(t *testing.T) {
 	})
 }
 
+// L24, with all of them at once.
+func TestTestsAtOnceAreNeverLimited(t *testing.T) {
+	b := newBooth(t, Options{})
+	b.desk.result = &Receipt{Status: "completed", Ended: true}
+	var passed atomic.Int64
+	var asking sync.WaitGroup
+	for range 150 {
+		asking.Go(func() {
+			if h := b.call(http.MethodPost, "/webhook/open?test=true", http.NoBody); h.status == http.StatusOK {
+				passed.Add(1)
+			}
+		})
+	}
+	asking.Wait()
+	if passed.Load() != 150 {
+		t.Errorf("%d of 150 tests passed", passed.Load())
+	}
+}
+
+// L23 and L24: what is refused is counted, or test mode would make guessing free.
+func TestGuessingIsLimitedInTestModeToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBooth(t, Options{}, open, Target{ID: "door", Auth: AuthBasic, Secrets: []string{"me:secret"}})
+		b.desk.result = &Receipt{Status: "completed", Ended: true}
+		statuses := map[int]int{}
+		var last heard
+		for range 100 {
+			statuses[b.post("/webhook/door?test=true", "{}", "Authorization: Basic bWU6Z3Vlc3M=").status]++
+			last = b.call(http.MethodGet, "/webhook/nobody?test=true", http.NoBody)
+			statuses[last.status]++
+		}
+		if statuses[http.StatusUnauthorized] != 50 || statuses[http.StatusNotFound] != 50 || statuses[http.StatusTooManyRequests] != 100 {
+			t.Errorf("200 guesses were answered %v, want 50 times 401 and 404, then 429", statuses)
+		}
+		last.wantProblem(t, http.StatusTooManyRequests, "rate_limited")
+		if last.header.Get("Retry-After") != "60" {
+			t.Errorf("Retry-After is %q, want 60", last.header.Get("Retry-After"))
+		}
+		if h := b.post("/webhook/door?test=true", "{}", "Authorization: Basic bWU6c2VjcmV0"); h.status != http.StatusTooManyRequests {
+			t.Errorf("the right guess after 100 wrong ones was answered %d, want 429", h.status)
+		}
+		time.Sleep(window)
+		if h := b.post("/webhook/door?test=true", "{}", "Authorization: Basic bWU6c2VjcmV0"); h.status != http.StatusOK {
+			t.Errorf("a minute later the right password was answered %d, want 200", h.status)
+		}
+	})
+}
+
+// L23 and L24: whoever guesses with all of them at once hears of no more.
+func TestOf150GuessesAtOnceInTestModeExactly100AreAnswered(t *testing.T) {
+	b := newBooth(t, Options{})
+	var unknown, refused atomic.Int64
+	var asking sync.WaitGroup
+	for range 150 {
+		asking.Go(func() {
+			switch h := b.call(http.MethodGet, "/webhook/nobody?test=true", http.NoBody); h.status {
+			case http.StatusNotFound:
+				unknown.Add(1)
+			case http.StatusTooManyRequests:
+				refused.Add(1)
+			}
+		})
+	}
+	asking.Wait()
+	if unknown.Load() != 100 || refused.Load() != 50 {
+		t.Errorf("%d were answered and %d limited, want 100 and 50", unknown.Load(), refused.Load())
+	}
+}
+
+// L24: neither the requests of others behind the same address nor what goes wrong on
+// this side limits a test.
+func TestOnlyRefusedTestsLimitTests(t *testing.T) {
+	b := newBooth(t, Options{})
+	for range 101 {
+		b.call(http.MethodGet, "/webhook/open", http.NoBody)
+	}
+	b.desk.refusal = &Refusal{Status: http.StatusServiceUnavailable, Code: "queue_full", Detail: "100 wait", RetryAfter: time.Second}
+	for range 101 {
+		if h := b.call(http.MethodPost, "/webhook/open?test=true", http.NoBody); h.status != http.StatusServiceUnavailable {
+			t.Fatalf("a test was answered %d, want 503", h.status)
+		}
+	}
+	b.desk.refusal, b.desk.result = nil, &Receipt{Status: "completed", Ended: true}
+	if h := b.call(http.MethodPost, "/webhook/open?test=true", http.NoBody); h.status != http.StatusOK {
+		t.Errorf("a test was answered %d, want 200", h.status)
+	}
+}
+
 func TestRequestsOfUnknownWebhooksCountToo(t *testing.T) {
 	b := newBooth(t, Options{})
 	for range 100 {

@@ -31,7 +31,7 @@ type Delivery struct {
 	Version int
 	Method  string
 	Path    string         // behind the webhook's address: "" or /…
-	Query   map[string]any // strings, or lists of them
+	Query   map[string]any // strings, or lists of them; without what could be a secret
 	Headers map[string]any // by lower-case name, without what could be a secret
 	Body    any            // as JSON has it: an object for forms, a string for text, nil for none and for files
 	Files   []File
