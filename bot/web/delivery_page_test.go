@@ -47,6 +47,9 @@ func newListener(t *testing.T) *listener {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.got = append(l.got, heard{r.Header, body})
+		if l.status.Load() == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "600")
+		}
 		w.WriteHeader(int(l.status.Load()))
 	}))
 	t.Cleanup(l.Close)
@@ -175,6 +178,21 @@ func TestReceiverThatIsGoneIsSwitchedOffByItselfAndSaysWhatToDo(t *testing.T) {
 	h.post(c, "/deliveries/1/again/1?status=dead", http.StatusSeeOther)
 	h.eventually(c, "/deliveries/1", "The receiver answered 200 ·")
 	lacks(t, h.page(c, "/deliveries/1", http.StatusOK), "Switched off by itself", "given up.")
+}
+
+func TestReceiverThatAskedToBeLeftAloneIsNamedWithTheTime(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	account := h.paired("12025550111")
+	c, receiver := h.signedIn(), newListener(t)
+	h.post(c, "/deliveries", http.StatusOK, "url", receiver.URL, "events", "message.*")
+	h.delivering()
+	receiver.status.Store(http.StatusServiceUnavailable)
+	h.written(account, "A")
+	contains(t, h.eventually(c, "/deliveries/1", "The receiver asked to be left alone until <time"), "One try failed: the receiver answered 503. The next try is at <time")
+	h.post(c, "/deliveries/1/off", http.StatusSeeOther)
+	lacks(t, h.page(c, "/deliveries/1", http.StatusOK), "left alone")
+	contains(t, h.page(c, "/deliveries/1", http.StatusOK), "Given up when the webhook was switched off. One try failed: the receiver answered 503 · <time")
 }
 
 func TestSigningSecretIsShownOnceAndTheOldOneSignsUntilItIsForgotten(t *testing.T) {

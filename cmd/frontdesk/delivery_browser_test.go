@@ -53,7 +53,11 @@ func TestAdminTellsAnotherSystemAndWatchesWhatArrives(t *testing.T) {
 	status.Store(http.StatusInternalServerError)
 	say("And on Monday?")
 	eventually(t, time.Minute, "a failure beside what arrived", shown("#deliveries", "Nothing has arrived since"))
-	for _, path := range []string{"/deliveries", page, page + "?status=dead", "/flows", "/accounts"} {
+	var other item
+	r.api(http.MethodPost, "/api/v1/subscriptions", map[string]any{
+		"url": "https://hooks.a-service-with-a-rather-long-name.eu-central-1.shops.example/frontdesk", "events": []string{"conversation.answered_by_person", "*"},
+	}, &other)
+	for _, path := range []string{"/deliveries", page, page + "?status=dead", fmt.Sprint("/deliveries/", other.ID), "/flows", "/accounts"} {
 		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(360, 844), chromedp.Navigate(r.address+path)))
 		evaluated[bool](ctx, t, `document.querySelectorAll("details").forEach(d => d.open = true) || true`)
 		if width := evaluated[int](ctx, t, `document.documentElement.scrollWidth`); width > 360 {
