@@ -69,14 +69,15 @@ type DeliveryBacklog struct {
 	Oldest         *time.Time // the event of the first one that waits
 }
 
-// DeliveryBacklogs are the backlogs of all subscriptions.
-func (s *Store) DeliveryBacklogs(ctx context.Context) ([]DeliveryBacklog, error) {
+// DeliveryBacklogs are the backlogs of one subscription, or of all (0).
+func (s *Store) DeliveryBacklogs(ctx context.Context, subscription int64) ([]DeliveryBacklog, error) {
 	return many[DeliveryBacklog](ctx, s.pool, `
 		select s.id as subscription_id, w.n as waiting, d.n as dead, w.oldest
 		from subscription s,
 		  lateral (select count(*)::int as n, min(at) as oldest from delivery where subscription_id = s.id and status = 'waiting') w,
 		  lateral (select count(*)::int as n from delivery where subscription_id = s.id and status = 'dead') d
-		order by s.id`, nil)
+		where @subscription = 0::bigint or s.id = @subscription
+		order by s.id`, pgx.NamedArgs{"subscription": subscription})
 }
 
 // deliveryCursor is how far DispatchDeliveries has come.

@@ -427,7 +427,7 @@ func TestOldestOfTooManyDie(t *testing.T) {
 	if round.Overflowed[c.ID] != 5 {
 		t.Fatalf("overflowed: %v, want 5", round.Overflowed)
 	}
-	backlog, err := d.DeliveryBacklogs(t.Context())
+	backlog, err := d.DeliveryBacklogs(t.Context(), 0)
 	must(t, err)
 	if len(backlog) != 1 || backlog[0].Waiting != store.MostDeliveriesWaiting || backlog[0].Dead != 5 {
 		t.Errorf("backlog: %+v", backlog)

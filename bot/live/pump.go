@@ -23,7 +23,14 @@ const (
 func (h *Hub) pump(ctx context.Context) {
 	failing := false
 	for {
-		more, err := h.read(ctx)
+		err := error(nil)
+		if failing {
+			err = h.comeBack(ctx)
+		}
+		more := false
+		if err == nil {
+			more, err = h.read(ctx)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -37,6 +44,24 @@ func (h *Hub) pump(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// comeBack has the hub go on after the database was away. Should a crash have undone what
+// was told already, what comes next may stand before it in the order of all: those who
+// follow an execution see a new epoch then.
+func (h *Hub) comeBack(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	latest, err := h.o.Store.LatestPlace(within)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if latest.XID < h.place.XID {
+		h.place = latest
+	}
+	return nil
 }
 
 // rest waits until it is time to look again; false: ctx has ended.

@@ -2,7 +2,9 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"frontdesk/store"
@@ -18,6 +20,19 @@ type Alert struct {
 	At         time.Time  `json:"at"`
 	SeenAt     *time.Time `json:"seen_at,omitempty"`
 	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
+}
+
+// place is the page on which somebody can do something about it, or "".
+func (a Alert) place(admin bool) string {
+	for _, kind := range []string{"subscription_disabled_", "subscription_overflow_"} {
+		if id, is := strings.CutPrefix(a.Kind, kind); is && admin {
+			return "/deliveries/" + id
+		}
+	}
+	if a.AccountID != 0 {
+		return fmt.Sprint("/accounts/", a.AccountID)
+	}
+	return ""
 }
 
 type alertsRequest struct {

@@ -18,13 +18,14 @@ const (
 
 // accountsPage is what the page of accounts shows.
 type accountsPage struct {
-	Accounts []Account
-	Limit    int
-	Alerts   []Alert // open, newest first
-	MaySee   bool
-	Renews   string
-	Typed    string // into the form
-	Problem  string // with it
+	Accounts  []Account
+	Limit     int
+	Alerts    []Alert // open, newest first
+	MaySee    bool
+	MayChange bool
+	Renews    string
+	Typed     string // into the form
+	Problem   string // with it
 }
 
 func (s *Server) accountsPage(w http.ResponseWriter, r *http.Request) error {
@@ -60,7 +61,7 @@ func places(processes []Process, perProcess int) int {
 }
 
 func (s *Server) allAccounts(r *http.Request) (accountsPage, error) {
-	v := accountsPage{MaySee: s.mayWork(r), Renews: s.renews("3s")}
+	v := accountsPage{MaySee: s.mayWork(r), MayChange: may(s.role(r), store.RoleAdmin), Renews: s.renews("3s")}
 	processes, err := s.listProcesses(r.Context(), nil)
 	if err != nil {
 		return v, err

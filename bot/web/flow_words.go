@@ -112,7 +112,7 @@ func placeWords(position int) string {
 func lineWords(l stepLine) string {
 	var words []string
 	if l.Tries > 1 {
-		words = append(words, count(l.Tries, "try"))
+		words = append(words, fmt.Sprint(l.Tries, " tries"))
 	}
 	if l.Took != "" {
 		words = append(words, l.Took)

@@ -20,7 +20,8 @@ type subscriptions interface {
 	ForgetOldSubscriptionSecret(ctx context.Context, id int64) error
 	RemoveSubscription(ctx context.Context, id int64) error
 	Deliveries(ctx context.Context, subscription int64, status string, p store.Page) ([]store.Delivery, error)
-	DeliveryBacklogs(ctx context.Context) ([]store.DeliveryBacklog, error)
+	DeliveryBacklogs(ctx context.Context, subscription int64) ([]store.DeliveryBacklog, error)
+	Delivery(ctx context.Context, id int64) (store.Delivery, error)
 	ReplayDelivery(ctx context.Context, id int64) error
 	ReplayDeliveries(ctx context.Context, subscription int64, since time.Time) (n int, err error)
 }
@@ -36,6 +37,7 @@ type Subscription struct {
 	Secret         string     `json:"secret,omitempty" doc:"Signs every delivery (Standard Webhooks). Given once, in the answer that makes it"`
 	HasOld         bool       `json:"has_old_secret,omitempty" readOnly:"true"`
 	FailingSince   *time.Time `json:"failing_since,omitempty" readOnly:"true" doc:"Nothing has arrived since"`
+	RestingUntil   *time.Time `json:"resting_until,omitempty" readOnly:"true" doc:"The receiver asked to be left alone until then, the last time it did"`
 	DisabledAt     *time.Time `json:"disabled_at,omitempty" readOnly:"true"`
 	DisabledReason string     `json:"disabled_reason,omitempty" readOnly:"true"`
 	Waiting        int        `json:"waiting" readOnly:"true" doc:"Deliveries that wait"`
@@ -46,7 +48,7 @@ type Subscription struct {
 func subscriptionOf(d store.Subscription) Subscription {
 	return Subscription{
 		ID: d.ID, AccountID: d.AccountID, URL: d.URL, Events: d.Events, Label: d.Label, Active: &d.IsActive, HasOld: d.OldSecret != nil,
-		FailingSince: d.FailingSince, DisabledAt: d.DisabledAt, DisabledReason: d.DisabledReason, CreatedAt: d.CreatedAt,
+		FailingSince: d.FailingSince, RestingUntil: d.RestingUntil, DisabledAt: d.DisabledAt, DisabledReason: d.DisabledReason, CreatedAt: d.CreatedAt,
 	}
 }
 
@@ -59,17 +61,22 @@ func (s *Server) listSubscriptions(ctx context.Context, _ *struct{}) (*list[Subs
 	if err != nil {
 		return nil, err
 	}
-	backlogs, err := s.store.DeliveryBacklogs(ctx)
+	backlogs, err := s.store.DeliveryBacklogs(ctx, 0)
 	items := make([]Subscription, len(found))
 	for i, d := range found {
 		items[i] = subscriptionOf(d)
-		for _, b := range backlogs {
-			if b.SubscriptionID == d.ID {
-				items[i].Waiting, items[i].Dead = b.Waiting, b.Dead
-			}
-		}
+		items[i].missing(backlogs)
 	}
 	return listOf(items, ""), err
+}
+
+// missing adds what the subscription has not got.
+func (v *Subscription) missing(all []store.DeliveryBacklog) {
+	for _, b := range all {
+		if b.SubscriptionID == v.ID {
+			v.Waiting, v.Dead = b.Waiting, b.Dead
+		}
+	}
 }
 
 type newSubscription struct{ Body Subscription }
@@ -87,7 +94,13 @@ func (s *Server) addSubscription(ctx context.Context, in *newSubscription) (*one
 
 func (s *Server) readSubscription(ctx context.Context, in *ByID) (*one[Subscription], error) {
 	d, err := s.store.Subscription(ctx, in.ID)
-	return &one[Subscription]{subscriptionOf(d)}, err
+	if err != nil {
+		return nil, err
+	}
+	out := subscriptionOf(d)
+	backlogs, err := s.store.DeliveryBacklogs(ctx, in.ID)
+	out.missing(backlogs)
+	return &one[Subscription]{out}, err
 }
 
 type changedSubscription struct {

@@ -25,11 +25,11 @@ func within(path, page string) bool { return path == page || strings.HasPrefix(p
 // tone is the colour of a word.
 func tone(word string) string {
 	switch word {
-	case "connected", "bot", "ready", "answered", "active", "on", "completed":
+	case "connected", "bot", "ready", "answered", "active", "on", "completed", "delivered":
 		return "good"
-	case "failed", "restricted", "logged_out", "outdated", "misconfigured":
+	case "failed", "restricted", "logged_out", "outdated", "misconfigured", "dead":
 		return "bad"
-	case "reconnecting", "connecting", "pairing", "human", "paused", "resting", "cooling", "waiting":
+	case "reconnecting", "connecting", "pairing", "human", "paused", "resting", "cooling", "waiting", "failing":
 		return "warn"
 	}
 	return ""
