@@ -140,7 +140,7 @@ func (c *collector) database(out chan<- prometheus.Metric) {
 			gauge(out, "event_lag_seconds", "Age of the first event that was not read yet for everybody; they are kept for a day, and three days unread.", l.Behind.Seconds(), "reader", l.Name)
 		}
 	}
-	if backlogs, err := c.store.DeliveryBacklogs(ctx); err == nil {
+	if backlogs, err := c.store.DeliveryBacklogs(ctx, 0); err == nil {
 		waiting, dead := 0, 0
 		for _, b := range backlogs {
 			waiting, dead = waiting+b.Waiting, dead+b.Dead
