@@ -3,7 +3,7 @@ package flow
 import (
 	"encoding/json"
 	"errors"
-	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -14,27 +14,31 @@ type Condition struct {
 	Any []Condition `json:"any,omitempty"`
 	Not *Condition  `json:"not,omitempty"`
 
-	Value    string   `json:"value,omitempty"` // a path
-	Is       *any     `json:"is,omitempty"`    // the same JSON value
-	In       []any    `json:"in,omitempty"`
-	Contains *string  `json:"contains,omitempty"` // as a part of a text, in any case, or in a list
-	Greater  *float64 `json:"greater,omitempty"`
-	Less     *float64 `json:"less,omitempty"`
-	Exists   *bool    `json:"exists,omitempty"`
+	Value    string       `json:"value,omitempty"` // a path
+	Is       *any         `json:"is,omitempty"`    // the same JSON value; 1 is 1.0
+	In       []any        `json:"in,omitempty"`
+	Contains *string      `json:"contains,omitempty"` // as a part of a text, in any case, or in a list
+	Greater  *json.Number `json:"greater,omitempty"`
+	Less     *json.Number `json:"less,omitempty"`
+	Exists   *bool        `json:"exists,omitempty"`
 }
 
 // UnmarshalJSON reads it; "is": null compares with nothing.
 func (c *Condition) UnmarshalJSON(data []byte) error {
+	read, err := decode(data)
+	if err != nil {
+		return err
+	}
 	type plain Condition
 	if err := json.Unmarshal(data, (*plain)(c)); err != nil {
 		return err
 	}
-	var named map[string]json.RawMessage
-	if err := json.Unmarshal(data, &named); err != nil {
-		return err
+	named, _ := read.(map[string]any) // null is no condition
+	if is, there := named["is"]; there {
+		c.Is = &is
 	}
-	if is, there := named["is"]; there && string(is) == "null" {
-		c.Is = new(any)
+	if in, is := named["in"].([]any); is {
+		c.In = in
 	}
 	return nil
 }
@@ -111,12 +115,11 @@ func (c *Condition) Holds(values map[string]any) bool {
 }
 
 func (c *Condition) compare(value any, found bool) bool {
-	n, number := value.(float64)
 	switch {
 	case c.Exists != nil:
 		return found == *c.Exists
 	case c.Is != nil:
-		return reflect.DeepEqual(value, *c.Is)
+		return same(value, *c.Is)
 	case c.In != nil:
 		return among(c.In, value)
 	case c.Contains != nil:
@@ -125,18 +128,24 @@ func (c *Condition) compare(value any, found bool) bool {
 		}
 		return found && strings.Contains(strings.ToLower(text(value)), strings.ToLower(*c.Contains))
 	case c.Greater != nil:
-		return number && n > *c.Greater
+		return ordered(value, *c.Greater) > 0
 	case c.Less != nil:
-		return number && n < *c.Less
+		return ordered(value, *c.Less) < 0
 	}
 	return false
 }
 
-func among(list []any, value any) bool {
-	for _, one := range list {
-		if reflect.DeepEqual(one, value) {
-			return true
-		}
+// ordered is 1 when a number is greater than another and -1 when it is less. What is no
+// number is neither.
+func ordered(value any, other json.Number) int {
+	a, is := exact(value)
+	b, too := exact(other)
+	if !is || !too {
+		return 0
 	}
-	return false
+	return a.Cmp(b)
+}
+
+func among(list []any, value any) bool {
+	return slices.ContainsFunc(list, func(one any) bool { return same(one, value) })
 }

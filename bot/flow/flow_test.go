@@ -167,6 +167,128 @@ func TestConditionsDecide(t *testing.T) {
 	}
 }
 
+// read has numbers as a trigger from Postgres has them.
+func read(t *testing.T, text string) (value map[string]any) {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func TestTemplateKeepsTheDigitsOfNumbers(t *testing.T) {
+	t.Parallel()
+	values := read(t, `{"id": 9007199254740993, "total": 12.50, "half": 0.125, "round": 2.675, "debt": -7, "much": 1e21, "little": 1e-7, "list": [9007199254740993, 1.0],
+		"written": "010.5", "long": 1`+strings.Repeat("0", 200)+`}`)
+	for text, want := range map[string]string{
+		"{{id}} {{total}} {{debt}}":                          "9007199254740993 12.50 -7",
+		"{{id | number: 0}}":                                 "9007199254740993",
+		"{{id | number: 2}}":                                 "9007199254740993.00",
+		"{{half | number: 2}}":                               "0.13",
+		"{{round | number: 2}}":                              "2.68",
+		"{{written | number: 1}}":                            "10.5",
+		"{{debt | number: 1}}":                               "-7.0",
+		"{{much}} {{little}}":                                "1000000000000000000000 0.0000001",
+		"{{much | number: 1}}":                               "1000000000000000000000.0",
+		"{{id | length}} {{list | length}}":                  "16 2",
+		`{{list | join: ", "}}`:                              "9007199254740993, 1.0",
+		"{{list}} {{list | first}}":                          "[9007199254740993,1.0] 9007199254740993",
+		"{{list | json}}":                                    "[9007199254740993,1.0]",
+		"{{id | cut: 4}} {{id | digits}}":                    "9007 9007199254740993",
+		"{{id | upper | url}}":                               "9007199254740993",
+		`{{gone | default: "9007199254740993" | number: 0}}`: "9007199254740993",
+	} {
+		parsed, err := flow.Parse(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got, err := parsed.Fill(values); err != nil || got != want {
+			t.Errorf("%s gave %q, %v; want %q", text, got, err, want)
+		}
+	}
+	for _, no := range []string{"NaN", "Inf", "1/3", "1e400", "0x", "", "ten"} {
+		parsed, _ := flow.Parse("{{x | number: 2}}")
+		if got, err := parsed.Fill(map[string]any{"x": no}); err == nil {
+			t.Errorf("%q became the number %s", no, got)
+		}
+	}
+}
+
+func TestConditionsCompareNumbersByValue(t *testing.T) {
+	t.Parallel()
+	text := `{"id": 9007199254740993, "one": 1.0, "tenth": 0.1, "list": [1, {"id": 9007199254740993}], "words": ["1"], "much": 1e3, "word": "1"}`
+	exact := read(t, text)
+	for text, want := range map[string]bool{
+		`{"value": "id", "is": 9007199254740993}`:                     true,
+		`{"value": "id", "is": 9007199254740992}`:                     false,
+		`{"value": "id", "in": [9007199254740992, 9007199254740994]}`: false,
+		`{"value": "id", "in": ["x", 9007199254740993]}`:              true,
+		`{"value": "id", "greater": 9007199254740992}`:                true,
+		`{"value": "id", "greater": 9007199254740993}`:                false,
+		`{"value": "id", "less": 9007199254740994}`:                   true,
+		`{"value": "id", "less": 9007199254740993}`:                   false,
+		`{"value": "id", "contains": "740993"}`:                       true,
+		`{"value": "one", "is": 1}`:                                   true,
+		`{"value": "one", "in": [1e0]}`:                               true,
+		`{"value": "one", "is": "1"}`:                                 false,
+		`{"value": "word", "is": 1}`:                                  false,
+		`{"value": "word", "greater": 0}`:                             false,
+		`{"value": "word", "less": 2}`:                                false,
+		`{"value": "gone", "less": 2}`:                                false,
+		`{"value": "tenth", "is": 0.10}`:                              true,
+		`{"value": "much", "is": 1000}`:                               true,
+		`{"value": "list", "is": [1.0, {"id": 9007199254740993}]}`:    true,
+		`{"value": "list", "is": [1, {"id": 9007199254740992}]}`:      false,
+		`{"value": "list", "is": [1]}`:                                false,
+		`{"value": "list.1", "in": [{"id": 9007199254740993.0}]}`:     true,
+		`{"value": "list", "contains": "1"}`:                          false,
+		`{"value": "words", "contains": "1"}`:                         true,
+		`{"not": {"any": [{"value": "id", "is": 9007199254740992}]}}`: true,
+	} {
+		if got := condition(t, text).Holds(exact); got != want {
+			t.Errorf("%s is %t", text, got)
+		}
+	}
+	floats := map[string]any{"one": 1.0, "list": []any{1.0, 2.5}}
+	for text, want := range map[string]bool{
+		`{"value": "one", "is": 1}`:          true,
+		`{"value": "one", "in": [2, 1.0]}`:   true,
+		`{"value": "list", "is": [1, 2.50]}`: true,
+		`{"value": "one", "less": 1.01}`:     true,
+		`{"value": "one", "greater": 1}`:     false,
+	} {
+		if got := condition(t, text).Holds(floats); got != want {
+			t.Errorf("with floats %s is %t", text, got)
+		}
+	}
+}
+
+func TestConditionKeepsItsNumbers(t *testing.T) {
+	t.Parallel()
+	const text = `{"any":[{"value":"id","is":9007199254740993},{"value":"id","in":[9007199254740993]},{"value":"id","greater":9007199254740993}]}`
+	again, err := json.Marshal(condition(t, text))
+	if err != nil || string(again) != text {
+		t.Errorf("%s became %s, %v", text, again, err)
+	}
+	for _, no := range []string{"1e400", "-1e400"} {
+		var c flow.Condition
+		if json.Unmarshal([]byte(`{"value": "id", "less": `+no+`}`), &c) == nil || json.Unmarshal([]byte(`{"value": "id", "is": [`+no+`]}`), &c) == nil {
+			t.Errorf("%s was taken", no)
+		}
+	}
+}
+
+func condition(t *testing.T, text string) (c *flow.Condition) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return c
+}
+
 func FuzzDefinition(f *testing.F) {
 	f.Add([]byte(orderUpdate))
 	f.Add([]byte(`{"name": "x1", "trigger": {"type": "message", "when": {"all": [{"not": {"value": "trigger.text", "contains": "a"}}]}}, "steps": [{"id": "a", "type": "stop"}]}`))

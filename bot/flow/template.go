@@ -201,12 +201,22 @@ func text(value any) string {
 		return v
 	case float64:
 		return strconv.FormatFloat(v, 'f', -1, 64)
+	case json.Number:
+		return digits(v)
 	}
 	encoded, err := json.Marshal(value)
 	if err != nil {
 		return "" // values come from JSON
 	}
 	return string(encoded)
+}
+
+// digits are a number as people write it, without an exponent.
+func digits(n json.Number) string {
+	if f, err := n.Float64(); err == nil && !isPlain(n.String()) {
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return n.String()
 }
 
 var filters = map[string]func(value any, argument string) (any, error){
@@ -252,11 +262,11 @@ func number(v any, argument string) (any, error) {
 	if err != nil || places < 0 || places > 12 {
 		return nil, errors.New("it takes the places behind the point, as in number: 2")
 	}
-	f, err := strconv.ParseFloat(text(v), 64)
-	if err != nil {
+	n, is := exactly(text(v))
+	if !is {
 		return nil, fmt.Errorf("%q is no number", short(text(v)))
 	}
-	return strconv.FormatFloat(f, 'f', places, 64), nil
+	return n.FloatString(places), nil
 }
 
 func join(v any, argument string) (any, error) {
