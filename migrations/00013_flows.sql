@@ -33,6 +33,7 @@ create table webhook (
   deleted_at timestamptz,
   created_at timestamptz not null default clock()
 );
+create index webhook_of_flow on webhook (flow_id);
 
 -- What steps may send to services of the house, by name.
 create table secret (
@@ -44,6 +45,7 @@ create table secret (
 alter table contact
   add column attributes jsonb not null default '{}',
   add column tags       text[] not null default '{}';
+create index contact_merged on contact (merged_into) where merged_into is not null;
 
 -- An execution is one delivery, one version of a flow and one contact. Its row is the queue, as a conversation's is:
 -- who runs it is its owner, and writes only as long as owner and epoch are still its own.
@@ -85,6 +87,10 @@ create index execution_due on execution (due_at, id) where status in ('queued', 
 create index execution_running on execution (owner) where status = 'running';
 create unique index execution_contact on execution (contact_id) where status = 'running'; -- one contact at a time
 create unique index execution_delivery on execution (flow_id, coalesce(webhook_id, ''), delivery_key) where delivery_key is not null;
+create index execution_of_account on execution (account_id) where account_id is not null;
+create index execution_of_contact on execution (contact_id) where contact_id is not null;
+create index execution_of_conversation on execution (conversation_id) where conversation_id is not null;
+create index execution_of_webhook on execution (webhook_id) where webhook_id is not null;
 create index execution_reply on execution (conversation_id) where status = 'waiting' and awaits = 'reply';
 create index execution_outbound on execution (awaits_outbound) where status = 'waiting' and awaits_outbound is not null;
 create index execution_flow on execution (flow_id, id);
@@ -222,6 +228,7 @@ drop table event_cursor;
 drop table event;
 drop table execution_step;
 drop table execution;
+drop index contact_merged;
 alter table contact drop column attributes, drop column tags;
 drop table secret;
 drop table webhook;
