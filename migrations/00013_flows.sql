@@ -113,6 +113,60 @@ create table execution_step (
   primary key (execution_id, position)
 );
 
+-- A file that came with a test goes with it.
+alter table file add column of_test boolean not null default false;
+
+-- The files that an execution's trigger brought, and those that a version of a flow sends by their numbers. What names
+-- a file keeps it; what nothing names goes after a while (DropFiles).
+create table execution_file (
+  execution_id bigint not null references execution on delete cascade,
+  file_id      bigint not null references file,
+  primary key (execution_id, file_id)
+);
+create table flow_file (
+  flow_id bigint not null,
+  version int not null,
+  file_id bigint not null references file,
+  primary key (flow_id, version, file_id),
+  foreign key (flow_id, version) references flow_version on delete cascade
+);
+create index execution_file_file on execution_file (file_id);
+create index flow_file_file on flow_file (file_id);
+create index media_file on media (file_id) where file_id is not null;
+create index outbound_file on outbound (file_id) where file_id is not null;
+
+-- +goose StatementBegin
+create function file_number(text) returns bigint language sql immutable as $$
+  select case when $1 ~ '^[0-9]{1,18}$' then $1::bigint end
+$$;
+-- +goose StatementEnd
+
+-- Numbers of files that are not there, or no numbers, are nothing to keep.
+-- +goose StatementBegin
+create function note_execution_files() returns trigger language plpgsql as $$
+begin
+  insert into execution_file (execution_id, file_id)
+  select new.id, f.id from file f
+  where f.id in (select file_number(e->>'id') from jsonb_path_query(new.trigger, 'lax $.files[*]') as e)
+  for key share;
+  update file f set of_test = true where new.test <> '' and new.replay_of is null and f.id in (select file_id from execution_file where execution_id = new.id);
+  return null;
+end $$;
+-- +goose StatementEnd
+create trigger execution_keeps_files after insert on execution for each row when (new.trigger->'files' <> '[]') execute function note_execution_files();
+
+-- +goose StatementBegin
+create function note_flow_files() returns trigger language plpgsql as $$
+begin
+  insert into flow_file (flow_id, version, file_id)
+  select new.flow_id, new.version, f.id from file f
+  where f.id in (select file_number(m #>> '{}') from jsonb_path_query(new.definition, 'lax $.**.media') as m)
+  for key share;
+  return null;
+end $$;
+-- +goose StatementEnd
+create trigger flow_version_keeps_files after insert on flow_version for each row execute function note_flow_files();
+
 -- What happened, for those who follow it, for a day. Readers go by (xid, id) below the oldest transaction under way:
 -- that order has no gaps, while ids alone may be seen out of order.
 create table event (
@@ -226,11 +280,19 @@ drop trigger message_is_noted on message;
 drop function note_message();
 drop table event_cursor;
 drop table event;
+drop index media_file;
+drop index outbound_file;
+drop table flow_file;
+drop table execution_file;
 drop table execution_step;
 drop table execution;
+drop function note_execution_files();
+alter table file drop column of_test;
 drop index contact_merged;
 alter table contact drop column attributes, drop column tags;
 drop table secret;
 drop table webhook;
 drop table flow_version;
+drop function note_flow_files();
+drop function file_number(text);
 drop table flow;

@@ -10,7 +10,8 @@ func TestWhatExecutionsAndDeliveriesNameIsFoundByAnIndex(t *testing.T) {
 		select c.conrelid::regclass::text || '.' || a.attname
 		from pg_constraint c join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
 		where c.contype = 'f'
-		  and c.conrelid in ('execution'::regclass, 'execution_step'::regclass, 'delivery'::regclass, 'webhook'::regclass)
+		  and (c.confrelid = 'file'::regclass or c.conrelid in (
+		    'execution'::regclass, 'execution_step'::regclass, 'execution_file'::regclass, 'flow_file'::regclass, 'delivery'::regclass, 'webhook'::regclass))
 		  and not exists (
 		    select from pg_index i where i.indrelid = c.conrelid and i.indkey[0] = c.conkey[1]
 		      and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = '(' || a.attname || ' IS NOT NULL)'))
