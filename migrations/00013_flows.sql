@@ -33,6 +33,7 @@ create table webhook (
   deleted_at timestamptz,
   created_at timestamptz not null default clock()
 );
+create index webhook_of_flow on webhook (flow_id);
 
 -- What steps may send to services of the house, by name.
 create table secret (
@@ -44,6 +45,7 @@ create table secret (
 alter table contact
   add column attributes jsonb not null default '{}',
   add column tags       text[] not null default '{}';
+create index contact_merged on contact (merged_into) where merged_into is not null;
 
 -- An execution is one delivery, one version of a flow and one contact. Its row is the queue, as a conversation's is:
 -- who runs it is its owner, and writes only as long as owner and epoch are still its own.
@@ -85,6 +87,10 @@ create index execution_due on execution (due_at, id) where status in ('queued', 
 create index execution_running on execution (owner) where status = 'running';
 create unique index execution_contact on execution (contact_id) where status = 'running'; -- one contact at a time
 create unique index execution_delivery on execution (flow_id, coalesce(webhook_id, ''), delivery_key) where delivery_key is not null;
+create index execution_of_account on execution (account_id) where account_id is not null;
+create index execution_of_contact on execution (contact_id) where contact_id is not null;
+create index execution_of_conversation on execution (conversation_id) where conversation_id is not null;
+create index execution_of_webhook on execution (webhook_id) where webhook_id is not null;
 create index execution_reply on execution (conversation_id) where status = 'waiting' and awaits = 'reply';
 create index execution_outbound on execution (awaits_outbound) where status = 'waiting' and awaits_outbound is not null;
 create index execution_flow on execution (flow_id, id);
@@ -106,6 +112,60 @@ create table execution_step (
   ended_at     timestamptz not null default clock(),
   primary key (execution_id, position)
 );
+
+-- A file that came with a test goes with it.
+alter table file add column of_test boolean not null default false;
+
+-- The files that an execution's trigger brought, and those that a version of a flow sends by their numbers. What names
+-- a file keeps it; what nothing names goes after a while (DropFiles).
+create table execution_file (
+  execution_id bigint not null references execution on delete cascade,
+  file_id      bigint not null references file,
+  primary key (execution_id, file_id)
+);
+create table flow_file (
+  flow_id bigint not null,
+  version int not null,
+  file_id bigint not null references file,
+  primary key (flow_id, version, file_id),
+  foreign key (flow_id, version) references flow_version on delete cascade
+);
+create index execution_file_file on execution_file (file_id);
+create index flow_file_file on flow_file (file_id);
+create index media_file on media (file_id) where file_id is not null;
+create index outbound_file on outbound (file_id) where file_id is not null;
+
+-- +goose StatementBegin
+create function file_number(text) returns bigint language sql immutable as $$
+  select case when $1 ~ '^[0-9]{1,18}$' then $1::bigint end
+$$;
+-- +goose StatementEnd
+
+-- Numbers of files that are not there, or no numbers, are nothing to keep.
+-- +goose StatementBegin
+create function note_execution_files() returns trigger language plpgsql as $$
+begin
+  insert into execution_file (execution_id, file_id)
+  select new.id, f.id from file f
+  where f.id in (select file_number(e->>'id') from jsonb_path_query(new.trigger, 'lax $.files[*]') as e)
+  for key share;
+  update file f set of_test = true where new.test <> '' and new.replay_of is null and f.id in (select file_id from execution_file where execution_id = new.id);
+  return null;
+end $$;
+-- +goose StatementEnd
+create trigger execution_keeps_files after insert on execution for each row when (new.trigger->'files' <> '[]') execute function note_execution_files();
+
+-- +goose StatementBegin
+create function note_flow_files() returns trigger language plpgsql as $$
+begin
+  insert into flow_file (flow_id, version, file_id)
+  select new.flow_id, new.version, f.id from file f
+  where f.id in (select file_number(m #>> '{}') from jsonb_path_query(new.definition, 'lax $.**.media') as m)
+  for key share;
+  return null;
+end $$;
+-- +goose StatementEnd
+create trigger flow_version_keeps_files after insert on flow_version for each row execute function note_flow_files();
 
 -- What happened, for those who follow it, for a day. Readers go by (xid, id) below the oldest transaction under way:
 -- that order has no gaps, while ids alone may be seen out of order.
@@ -220,10 +280,19 @@ drop trigger message_is_noted on message;
 drop function note_message();
 drop table event_cursor;
 drop table event;
+drop index media_file;
+drop index outbound_file;
+drop table flow_file;
+drop table execution_file;
 drop table execution_step;
 drop table execution;
+drop function note_execution_files();
+alter table file drop column of_test;
+drop index contact_merged;
 alter table contact drop column attributes, drop column tags;
 drop table secret;
 drop table webhook;
 drop table flow_version;
+drop function note_flow_files();
+drop function file_number(text);
 drop table flow;

@@ -63,6 +63,7 @@ create unique index delivery_head on delivery (subscription_id, lane) where stat
 create index delivery_behind on delivery (subscription_id, lane, seq) where status = 'waiting' and behind;
 create index delivery_at on delivery (subscription_id, at);
 create index delivery_ended on delivery (status, ended_at) where ended_at is not null;
+create index delivery_of_account on delivery (account_id) where account_id is not null;
 create index delivery_conversation on delivery (conversation_id) where conversation_id is not null;
 
 -- +goose Down

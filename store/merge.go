@@ -67,9 +67,11 @@ func onePerson(ctx context.Context, tx pgx.Tx, ids []int64) error {
 // merge moves all that belongs to merged to survivor. Both contacts are locked, so
 // that no message finds either of them meanwhile; then their conversations, in the
 // order of ids. Turns under way on them are fenced by their cursors: that of the
-// closed conversation is at its end, and in the other a newer message has come.
+// closed conversation is at its end, and in the other a newer message has come. What
+// executions wait for moves along; one that runs goes on under the merged id, which
+// leads to the survivor wherever it is used.
 func merge(ctx context.Context, tx pgx.Tx, survivor, merged int64, by string) (int64, error) {
-	args := pgx.NamedArgs{"survivor": survivor, "merged": merged, "by": by}
+	args := pgx.NamedArgs{"survivor": survivor, "merged": merged, "by": by, "claims": claimLock}
 	var id int64
 	err := tx.QueryRow(ctx, `insert into contact_merge (survivor, merged, by) values (@survivor, @merged, @by) returning id`, args).Scan(&id)
 	if err != nil {
@@ -178,6 +180,26 @@ var mergeSteps = []string{
 	  chat = case when more.active_at > k.active_at then more.chat else k.chat end,
 	  active_at = greatest(k.active_at, more.active_at)
 	from more where k.id = more.kept`,
+	// executions are not claimed meanwhile, and stay as they are
+	`select pg_advisory_xact_lock(@claims::bigint) where exists (select from execution where contact_id = @merged and finished_at is null)`,
+	pair + `
+	select from execution x join pair on x.conversation_id in (closed, kept) where x.finished_at is null order by x.id for update of x`,
+	`update execution set contact_id = @survivor where contact_id = @merged and status in ('queued', 'waiting')`,
+	// a word that came since an execution waits for one ends its wait, from whichever address it came
+	pair + `,
+	said as (
+	  select kept, m.direction, m.seq, m.received_at, coalesce(v.seq, m.seq) as was, coalesce(v.place, kept) as place
+	  from pair join message m on m.conversation_id = kept
+	  left join contact_merge_move v on v.merge_id = @merge and v.kind = 'message' and v.row_id = m.id),
+	waits as (
+	  select x.id, pair.kept, last_seq, (
+	    select min(seq) from said where said.kept = pair.kept and direction = 'in'
+	      and case when place = x.conversation_id then was > x.awaits_seq else was > 0 and received_at >= x.step_began_at end) as reply
+	  from pair join execution x on x.conversation_id in (closed, pair.kept) where x.finished_at is null)
+	update execution x set conversation_id = kept,
+	  awaits_seq = case when awaits_seq is not null then coalesce(reply - 1, last_seq) end,
+	  due_at = case when awaits = 'reply' and reply is not null then least(due_at, clock()) else due_at end
+	from waits where x.id = waits.id`,
 	// where a person speaks, the bot does not
 	pair + `
 	update outbound o set cancelled_at = clock() from pair join conversation k on k.id = kept

@@ -123,9 +123,11 @@ func (s *Store) Remember(ctx context.Context, account, contact int64, fact strin
 	return err
 }
 
-// ofContact are the rows of a contact and of those that turned out to be the same person.
+// ofContact are the rows of a contact and of those that turned out to be the same
+// person, whichever of their ids is given.
 func ofContact(id string) string {
-	return `contact_id in (select id from contact where id = ` + id + ` or merged_into = ` + id + `)`
+	survivor := `(select coalesce(merged_into, id) from contact where id = ` + id + `)`
+	return `contact_id in (select id from contact where id = ` + survivor + ` or merged_into = ` + survivor + `)`
 }
 
 // Facts are what is remembered of a customer, oldest first.
