@@ -57,6 +57,7 @@ create table delivery (
   ended_at        timestamptz,
   unique (subscription_id, seq)
 );
+create index delivery_listed on delivery (subscription_id, id);
 create index delivery_due on delivery (subscription_id, due_at, id) where status = 'waiting' and not behind;
 create index delivery_waiting on delivery (subscription_id, seq) where status = 'waiting';
 create unique index delivery_head on delivery (subscription_id, lane) where status = 'waiting' and not behind and tries < 3;

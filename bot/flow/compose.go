@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -52,8 +51,8 @@ func (r *run) compose(ctx context.Context, s Step) (outcome, error) {
 		result["text"] = r.e.o.Plain(answer.Text)
 		return outcome{result: result}, nil
 	}
-	var value any
-	if err := json.Unmarshal([]byte(answer.Text), &value); err != nil {
+	value, err := decode([]byte(answer.Text))
+	if err != nil {
 		return outcome{}, perhaps(errors.New("the model's answer is no JSON"))
 	}
 	result["json"], result["text"] = value, answer.Text

@@ -57,6 +57,7 @@ type queue interface {
 	CountExecutions(ctx context.Context) (queued, waiting int, err error)
 	DropExecutions(ctx context.Context, limit int) (int, error)
 	DropEvents(ctx context.Context, limit int) (int, error)
+	DropFiles(ctx context.Context, files store.Files, limit int) (int, error)
 }
 
 type records interface {
@@ -381,6 +382,9 @@ func (e *Engine) Changed() { poke(e.look) }
 
 // clean forgets what is old, at whatever rate it came.
 func (e *Engine) clean(ctx context.Context) {
+	if _, err := e.store.DropFiles(ctx, e.o.Files, cleanLimit); err != nil && ctx.Err() == nil {
+		e.log.WarnContext(ctx, "Files that nothing names not removed yet", slog.Any("error", err))
+	}
 	for _, drop := range []func(context.Context, int) (int, error){e.store.DropExecutions, e.store.DropEvents} {
 		for n := cleanLimit; n >= cleanLimit && ctx.Err() == nil; {
 			var err error

@@ -108,6 +108,8 @@ func (q *oneExecution) CountExecutions(context.Context) (queued, waiting int, er
 
 func (q *oneExecution) DropExecutions(context.Context, int) (int, error) { return 0, nil }
 
+func (q *oneExecution) DropFiles(context.Context, store.Files, int) (int, error) { return 0, nil }
+
 func (q *oneExecution) DropEvents(context.Context, int) (int, error) { return 0, nil }
 
 func (q *oneExecution) LatestPlace(context.Context) (store.Place, error) { return store.Place{}, nil }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -70,9 +69,10 @@ func valuesIn(text []byte) int {
 
 // read is a body as JSON, or as text.
 func read(body []byte) any {
-	var value any
-	if valuesIn(body) <= mostValues && json.Unmarshal(body, &value) == nil {
-		return value
+	if valuesIn(body) <= mostValues {
+		if value, err := decode(body); err == nil {
+			return value
+		}
 	}
 	return string(body)
 }

@@ -99,18 +99,16 @@ func (r *run) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var trigger map[string]any
-	if err := json.Unmarshal(r.x.Trigger, &trigger); err != nil {
+	trigger, err := decode(r.x.Trigger)
+	if err != nil {
 		return err
 	}
 	steps := map[string]any{}
 	for _, s := range done {
 		r.held += len(s.Result)
-		var result map[string]any
-		if err := json.Unmarshal(s.Result, &result); err != nil {
+		if steps[s.Name], err = decode(s.Result); err != nil {
 			return err
 		}
-		steps[s.Name] = result
 	}
 	r.d, r.values = d.Definition, map[string]any{"trigger": trigger, "steps": steps}
 	return r.meet(ctx)
@@ -205,14 +203,14 @@ func failureOf(kept store.ExecutionStep) map[string]any {
 }
 
 // plain is a value as JSON has it, which is what templates know.
-func plain(value map[string]any) map[string]any {
+func plain(value map[string]any) any {
 	text, err := json.Marshal(value)
-	var read map[string]any
-	if err == nil {
-		err = json.Unmarshal(text, &read)
-	}
 	if err != nil {
 		panic(err) // it was written down a moment ago
+	}
+	read, err := decode(text)
+	if err != nil {
+		panic(err)
 	}
 	return read
 }

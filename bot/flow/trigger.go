@@ -222,7 +222,7 @@ func (e *Engine) startBy(ctx context.Context, f active, v store.Event, trigger m
 	if v.At.Before(f.CreatedAt) || (f.d.Account != 0 && v.AccountID != nil && *v.AccountID != f.d.Account) {
 		return nil
 	}
-	trigger = plain(trigger)
+	trigger, _ = plain(trigger).(map[string]any)
 	if !f.d.Trigger.When.Holds(map[string]any{"trigger": trigger}) {
 		return nil
 	}
