@@ -218,7 +218,7 @@ func decodeJSON(raw []byte) (value any, err error) {
 	if err := decoder.Decode(&value); err != nil {
 		return nil, err
 	}
-	if _, err := decoder.Token(); err != io.EOF { //nolint:errorlint // a decoder never wraps it
+	if _, err := decoder.Token(); err != io.EOF {
 		return nil, errors.New("there is something behind its value")
 	}
 	return value, nil
