@@ -27,7 +27,7 @@ func decode(text []byte) (any, error) {
 	if err := decoder.Decode(&value); err != nil {
 		return nil, err
 	}
-	if _, err := decoder.Token(); err != io.EOF { //nolint:errorlint // a decoder never wraps it
+	if _, err := decoder.Token(); err != io.EOF {
 		return nil, errors.New("there is something behind the JSON value")
 	}
 	return value, boundNumbers(&value)

@@ -31,8 +31,9 @@ const (
 )
 
 const (
-	mostDepth = 100      // of JSON
-	piece     = 32 << 10 // bytes that are read at once
+	mostDepth  = 100      // of JSON
+	mostDigits = 100      // of a number that is kept as it stands
+	piece      = 32 << 10 // bytes that are read at once
 
 	// What parsed JSON takes in memory at most: a value, what a list or an empty object
 	// takes by itself, and what an object with something in it does.
@@ -199,11 +200,28 @@ func parseJSON(raw []byte, memory *share) (any, error) {
 	if !memory.take(cost) {
 		return nil, errCrowded
 	}
-	var value any
-	if err := json.Unmarshal(raw, &value); err != nil {
+	value, err := decodeJSON(raw)
+	if err == nil {
+		value, err = cleanAll(value)
+	}
+	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "malformed_body", "The body is no valid JSON: "+clean(err.Error()))
 	}
-	return cleanAll(value), nil
+	return value, nil
+}
+
+// decodeJSON reads one value with nothing behind it. Its numbers are json.Number, so that
+// none is altered on its way.
+func decodeJSON(raw []byte) (value any, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if err := decoder.Decode(&value); err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return nil, errors.New("there is something behind its value")
+	}
+	return value, nil
 }
 
 // measure says how deep JSON is and what it takes in memory when it is parsed, without
@@ -277,13 +295,18 @@ func clean(text string) string {
 }
 
 // cleanAll cleans a value of JSON in its place.
-func cleanAll(value any) any {
+func cleanAll(value any) (any, error) {
+	var err error
 	switch v := value.(type) {
 	case string:
-		return clean(v)
+		return clean(v), nil
+	case json.Number:
+		return cleanNumber(v)
 	case []any:
 		for i := range v {
-			v[i] = cleanAll(v[i])
+			if v[i], err = cleanAll(v[i]); err != nil {
+				return nil, err
+			}
 		}
 	case map[string]any:
 		for name, one := range v {
@@ -291,10 +314,26 @@ func cleanAll(value any) any {
 				delete(v, name)
 				name = plain
 			}
-			v[name] = cleanAll(one)
+			if v[name], err = cleanAll(one); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return value
+	return value, nil
+}
+
+// cleanNumber is a number with its own digits where these are not beyond all reason, and
+// as exact as a float64 otherwise: Postgres would write 1e-9999 with all its zeros.
+func cleanNumber(n json.Number) (json.Number, error) {
+	if len(n) <= mostDigits && !strings.ContainsAny(n.String(), "eE") {
+		return n, nil
+	}
+	f, err := n.Float64()
+	if err != nil {
+		return n, errors.New("a number is too large")
+	}
+	text, err := json.Marshal(f)
+	return json.Number(text), err
 }
 
 func digestOf(parts ...[]byte) []byte {

@@ -117,15 +117,13 @@ func find(at any, path string) any {
 	return at
 }
 
-// word is a value as a name.
+// word is a value as a name; a number is its own digits.
 func word(value any) string {
 	switch v := value.(type) {
 	case nil:
 		return ""
 	case string:
 		return v
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
 	}
 	text, err := json.Marshal(value)
 	if err != nil {

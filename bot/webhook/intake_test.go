@@ -3,6 +3,7 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -83,6 +84,39 @@ func TestSecretsInTheAddressAreNoPartOfADelivery(t *testing.T) {
 	if h := b.post("/webhook/open?token=first&page=3", "{}", "Idempotency-Key: 7"); h.status != http.StatusUnprocessableEntity {
 		t.Errorf("another delivery was answered %d: %s", h.status, h.body)
 	}
+}
+
+func TestNumbersKeepTheirDigits(t *testing.T) {
+	b := newBooth(t, Options{}, Target{ID: "open", Dedupe: "trigger.body.id"})
+	for n, id := range []string{"9007199254740992", "9007199254740993", "17.10", "-0.5", "123456789012345678901234567890"} {
+		h := b.post("/webhook/open", `{"id": `+id+`}`)
+		body, _ := json.Marshal(b.desk.last().Body)
+		if h.status != http.StatusAccepted || b.desk.count() != n+1 || b.desk.last().Key != id || string(body) != `{"id":`+id+`}` {
+			t.Errorf("%s was answered %d; its key is %s, its body %s", id, h.status, b.desk.last().Key, body)
+		}
+	}
+	if h := b.post("/webhook/open", `{"id": 9007199254740993}`); h.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("the same delivery was answered %d: %s", h.status, h.body)
+	}
+}
+
+// Postgres keeps 1e-9999 with ten thousand digits, and refuses 1e-99999.
+func TestNumbersBeyondReasonAreShort(t *testing.T) {
+	b := newBooth(t, Options{})
+	for number, want := range map[string]string{
+		"1e-9999": "0", "1.5e3": "1500", "1E300": "1e+300", "0." + strings.Repeat("3", 20_000): "0.3333333333333333", "1" + strings.Repeat("0", 300): "1e+300",
+	} {
+		if h := b.post("/webhook/open", `{"list": [`+number+`]}`); h.status != http.StatusAccepted {
+			t.Errorf("%.20s was answered %d: %s", number, h.status, h.body)
+		}
+		if body, _ := json.Marshal(b.desk.last().Body); string(body) != `{"list":[`+want+`]}` {
+			t.Errorf("%.20s became %.100s, want %s", number, body, want)
+		}
+	}
+	for _, number := range []string{"1e309", "-1e309", strings.Repeat("9", 400)} {
+		b.post("/webhook/open", `{"list": [{"a": `+number+`}]}`).wantProblem(t, http.StatusBadRequest, "malformed_body")
+	}
+	b.wantNothingLeft()
 }
 
 // L25.
