@@ -39,13 +39,16 @@ func (s *Store) ClaimExecutions(ctx context.Context, p Process, free Places) (cl
 			return err
 		}
 		claimed, err = many[Execution](ctx, tx, `
-			with ready as (
-			  select id, contact_id, test <> '' as is_test, due_at from execution d
+			with busy as (
+			  select coalesce(c.merged_into, c.id) as person from execution r join contact c on c.id = r.contact_id where r.status = 'running'),
+			ready as (
+			  select d.id, coalesce(c.merged_into, c.id) as person, test <> '' as is_test, due_at
+			  from execution d left join contact c on c.id = d.contact_id
 			  where status in ('queued', 'waiting') and due_at <= clock()
-			    and not exists (select from execution r where r.status = 'running' and r.contact_id = d.contact_id)
-			  order by due_at, id limit @look),
+			    and not exists (select from busy where busy.person = coalesce(c.merged_into, c.id))
+			  order by due_at, d.id limit @look),
 			first as (
-			  select distinct on (coalesce(contact_id, -id)) id, is_test, due_at from ready order by coalesce(contact_id, -id), due_at, id),
+			  select distinct on (coalesce(person, -id)) id, is_test, due_at from ready order by coalesce(person, -id), due_at, id),
 			turn as (
 			  select id from (select *, row_number() over (partition by is_test order by due_at, id) as nth from first) numbered
 			  where not is_test or nth <= @tests order by due_at, id limit @all),
@@ -144,6 +147,9 @@ func (s *Store) fence(ctx context.Context, x *Execution, set, also string, args 
 	return err
 }
 
+// livingConversation is @conversation, or the one that it became part of meanwhile.
+const livingConversation = `coalesce((select merged_into from conversation c where c.id = @conversation), @conversation)`
+
 // TryStep notes that the next step is tried, before it is. The caller's x follows.
 func (s *Store) TryStep(ctx context.Context, x *Execution, events ...StepEvent) error {
 	err := s.fence(ctx, x, `tries = tries + 1, step_began_at = coalesce(step_began_at, clock())`, "", pgx.NamedArgs{}, events)
@@ -163,7 +169,7 @@ func (s *Store) TryStep(ctx context.Context, x *Execution, events ...StepEvent) 
 func (s *Store) SettleStep(ctx context.Context, x *Execution, o ExecutionStep, ran time.Duration, events ...StepEvent) error {
 	err := s.fence(ctx, x, `
 		  step = step + 1, tries = 0, step_began_at = null, awaits = '', awaits_seq = null, awaits_outbound = null, ran_ms = ran_ms + @ran,
-		  response = coalesce(@response::jsonb, response), conversation_id = coalesce(@conversation, conversation_id),
+		  response = coalesce(@response::jsonb, response), conversation_id = coalesce(`+livingConversation+`, conversation_id),
 		  status = coalesce(nullif(@ends, ''), status), finished_at = case when @ends <> '' then clock() end,
 		  failure = case when @ends = 'failed' then @name || ': ' || @failure else failure end, owner = case when @ends = '' then owner end`, `,
 		kept as (
@@ -196,7 +202,7 @@ func (s *Store) WaitExecution(ctx context.Context, x *Execution, a Await, ran ti
 		  status = case when cancel_at is null then 'waiting' else 'queued' end, owner = null,
 		  due_at = clock() + case when cancel_at is null then @for::interval else interval '0' end, awaits = @what, awaits_outbound = coalesce(@outbound, awaits_outbound),
 		  awaits_seq = case when @what = 'reply' then coalesce(awaits_seq, (select last_seq from conversation c where c.id = execution.conversation_id)) end,
-		  ran_ms = ran_ms + @ran, conversation_id = coalesce(@conversation, conversation_id)`, "",
+		  ran_ms = ran_ms + @ran, conversation_id = coalesce(`+livingConversation+`, conversation_id)`, "",
 		pgx.NamedArgs{"what": a.What, "for": a.For, "outbound": a.Outbound, "ran": ran.Milliseconds(), "conversation": x.ConversationID}, events)
 }
 

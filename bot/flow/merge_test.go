@@ -152,3 +152,23 @@ func (h *house) add(f store.Flow, contact int64) store.Execution {
 	h.engine.Wake()
 	return x
 }
+
+func TestAMergedContactsRunningExecutionHoldsBackTheSurvivors(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	older := h.hidden()
+	f := h.define(`{"name": "held", "trigger": {"type": "call"}, "steps": [{"id": "held", "type": "http", "url": "` + h.service.URL + `/hold"}]}`)
+	other, err := h.store.ResolveContact(t.Context(), "12025550001", "", "Ana")
+	h.must(err)
+	x := h.becomes(h.add(f, other), "running")
+	h.merge(older, other)
+	h.add(f, older)
+	bystander, err := h.store.ResolveContact(t.Context(), "12025550002", "", "Bo")
+	h.must(err)
+	h.becomes(h.add(f, bystander), "running") // it came later, and was claimed
+	if n := h.count(`select count(*) from execution where status = 'running'`); n != 2 {
+		t.Errorf("%d run, want 2", n)
+	}
+	close(h.service.hold)
+	h.ended(x)
+}
