@@ -49,7 +49,8 @@ type Place struct {
 // Place is the event's own.
 func (e Event) Place() Place { return Place{e.XID, e.ID} }
 
-// eventRows are the rows of e, which the statement defines, with what they speak of.
+// eventRows are the rows of e, which the statement defines, with what they speak of: a
+// look by key for each, as limits keep planners from reading whole tables for a few rows.
 const eventRows = `
 	select e.id, e.xid::text::bigint as xid, e.type, e.execution_id, e.flow_id, coalesce(f.name, '') as flow, e.account_id, e.conversation_id,
 	  e.message_id, e.outbound_id, e.epoch, e.seq, e.test, e.data, e.at,
@@ -57,13 +58,13 @@ const eventRows = `
 	  coalesce(m.body, o.body, '') as body, coalesce(d.file_id, o.file_id) as file_id,
 	  coalesce(m.status, o.status, '') as status, coalesce(m.origin, o.origin, '') as origin
 	from e
-	left join flow f on f.id = e.flow_id
-	left join conversation c on c.id = e.conversation_id
+	left join lateral (select name from flow where id = e.flow_id limit 1) f on true
+	left join lateral (select chat from conversation where id = e.conversation_id limit 1) c on true
 	left join lateral (
 	  select wa_id, ` + shownKind + ` as kind, ` + shownBody + ` as body, case direction when 'in' then 'received' else 'phone' end as status,
-	    case direction when 'in' then 'customer' else 'phone' end as origin from message where id = e.message_id) m on true
-	left join media d on d.message_id = e.message_id
-	left join lateral (select wa_id, kind, body, file_id, origin,` + outboundStatus + ` from outbound where id = e.outbound_id) o on true`
+	    case direction when 'in' then 'customer' else 'phone' end as origin from message where id = e.message_id limit 1) m on true
+	left join lateral (select file_id from media where message_id = e.message_id limit 1) d on true
+	left join lateral (select wa_id, kind, body, file_id, origin,` + outboundStatus + ` from outbound where id = e.outbound_id limit 1) o on true`
 
 // EventsAfter are the events behind a place that no transaction under way can come
 // before, in order. A reader that goes on behind the last one misses none.
