@@ -70,8 +70,8 @@ func (s *Store) ClaimExecutions(ctx context.Context, p Process, free Places) (cl
 func (s *Store) NextExecution(ctx context.Context, limit time.Duration) (time.Duration, error) {
 	var wait time.Duration
 	err := s.pool.QueryRow(ctx, `
-		select least(@limit::interval, greatest(interval '0', min(due_at) - clock())) from (
-		  select due_at from execution where status in ('queued', 'waiting') and due_at > clock() order by due_at limit 1) next`,
+		select least(@limit::interval, min(due_at) - clock()) -- of no execution: the limit
+		from execution where status in ('queued', 'waiting') and due_at > clock()`,
 		pgx.NamedArgs{"limit": limit}).Scan(&wait)
 	return wait, err
 }

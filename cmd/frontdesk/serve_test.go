@@ -3,10 +3,15 @@ package main
 import (
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"frontdesk/store/pglocal"
 )
 
 func TestEveryMessageIsAnsweredInOrderOnceAndAfterARestartAgain(t *testing.T) {
@@ -135,4 +140,34 @@ func inOrder(t *testing.T, log string, lines ...string) {
 		}
 		log = rest
 	}
+}
+
+// A loop that asks the database again at once would be seen by nobody but the answers,
+// which come later.
+func TestAtRestTheDatabaseIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.start()
+	r.quick(r.pair(phone), 0)
+	before, began := r.transactions(), time.Now()
+	time.Sleep(3 * time.Second) // the stretch that is measured
+	rate := float64(r.transactions()-before) / time.Since(began).Seconds()
+	t.Logf("%.0f transactions a second at rest", rate)
+	if rate > 300 { // about 10, and what Postgres counts late of the pairing
+		t.Errorf("%.0f transactions a second with nothing to do", rate)
+	}
+}
+
+// transactions is how many the embedded Postgres has ended so far.
+func (r *rig) transactions() (n int64) {
+	r.t.Helper()
+	dsn, running := pglocal.Join(r.t.Context(), filepath.Join(r.dir, "postgres"), databaseName)
+	if !running {
+		r.t.Fatal("there is no Postgres to ask")
+	}
+	conn, err := pgx.Connect(r.t.Context(), dsn)
+	must(r.t, err)
+	defer conn.Close(r.t.Context())
+	must(r.t, conn.QueryRow(r.t.Context(), `select xact_commit + xact_rollback from pg_stat_database where datname = current_database()`).Scan(&n))
+	return n
 }
