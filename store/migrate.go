@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"frontdesk/migrations"
@@ -12,8 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
-	"github.com/riverqueue/river/rivermigrate"
 )
 
 // migrationLock is the advisory lock that every process asks for before it
@@ -23,22 +20,19 @@ const migrationLock = 0x6664_0001
 // lockPoll is how often a process that waits for another's migration asks again.
 const lockPoll = 100 * time.Millisecond
 
-// Migrate brings our schema, River's and whatsmeow's up to date, one process at
-// a time. upgradeWhatsApp is whatsmeow's own upgrade (bot.Upgrade).
+// Migrate brings our schema and whatsmeow's up to date, one process at a time.
+// upgradeWhatsApp is whatsmeow's own upgrade (bot.Upgrade).
 func (s *Store) Migrate(ctx context.Context, upgradeWhatsApp func(context.Context, *sql.DB) error) error {
 	release, err := s.lockMigrations(ctx)
 	if err != nil {
 		return fmt.Errorf("wait for another migration: %w", err)
 	}
 	defer release()
-	if _, err := s.pool.Exec(ctx, `create schema if not exists frontdesk; create schema if not exists whatsmeow; create schema if not exists river`); err != nil {
+	if _, err := s.pool.Exec(ctx, `create schema if not exists frontdesk; create schema if not exists whatsmeow`); err != nil {
 		return fmt.Errorf("create schemas: %w", err)
 	}
 	if err := s.migrateOwn(ctx); err != nil {
 		return fmt.Errorf("migrate schema frontdesk: %w", err)
-	}
-	if err := s.migrateRiver(ctx); err != nil {
-		return fmt.Errorf("migrate schema river: %w", err)
 	}
 	if err := upgradeWhatsApp(ctx, s.whatsDB); err != nil {
 		return fmt.Errorf("migrate schema whatsmeow: %w", err)
@@ -85,14 +79,5 @@ func (s *Store) migrateOwn(ctx context.Context) error {
 		return err
 	}
 	_, err = provider.Up(ctx)
-	return err
-}
-
-func (s *Store) migrateRiver(ctx context.Context) error {
-	migrator, err := rivermigrate.New(riverpgxv5.New(s.pool), &rivermigrate.Config{Schema: "river", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return err
-	}
-	_, err = migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
 	return err
 }
