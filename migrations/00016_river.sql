@@ -4,8 +4,10 @@
 -- +goose StatementBegin
 do $$
 begin
-  if to_regclass('river.river_job') is not null and not exists (select from river.river_job) then
-    drop schema river cascade;
+  if to_regclass('river.river_job') is not null then
+    if not exists (select from river.river_job) then
+      drop schema river cascade;
+    end if;
   end if;
 end $$;
 -- +goose StatementEnd

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -215,5 +217,39 @@ func TestTallySeesLostDoubledAndReordered(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %+v, not %+v", numbers, got, want)
 		}
+	}
+}
+
+// Each message of a customer starts a flow once, in order, whatever is killed meanwhile.
+func TestKillsWhileMessagesStartFlowsLoseAndDoubleNothing(t *testing.T) {
+	t.Parallel()
+	kills, customers, messages := 2, 10, 10
+	if torture() {
+		kills, customers, messages = 10, 20, 40
+	}
+	r := newRig(t, nil)
+	r.start()
+	r.provider(r.ai, "first", 10)
+	account := r.pair(phone)
+	r.quick(account, 0)
+	r.api(http.MethodPatch, fmt.Sprintf("/api/v1/accounts/%d", account), map[string]any{"answering": "shadow"}, nil)
+	r.command("flows", "put", r.file("flow.json", fmt.Sprintf(`{"name": "echo", "account": %d, "trigger": {"type": "message"},
+		"steps": [{"id": "told", "type": "send", "text": "seen {{trigger.text}}"}]}`, account)))
+	c := newCrowd(r, phone, customers)
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		c.write(messages, time.Duration(kills)*2*time.Second/time.Duration(messages))
+	}()
+	for range kills {
+		time.Sleep(time.Second + rand.N(time.Second))
+		r.kill()
+		r.start()
+	}
+	<-written
+	got := c.await(2 * time.Minute)
+	t.Logf("kill -9 %d times while messages start flows: %v", kills, got)
+	if !got.clean() {
+		t.Fatal(got)
 	}
 }

@@ -122,12 +122,18 @@ func upload(t *testing.T, c *http.Client, address string, size int) (int, map[st
 	return called(t, c, http.MethodPost, address, form.FormDataContentType(), &body)
 }
 
+// file writes a file of the rig's folder and gives its path.
+func (r *rig) file(name, text string) string {
+	r.t.Helper()
+	path := filepath.Join(r.dir, name)
+	must(r.t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
 // put stores a flow by the command line and gives the address that starts it.
 func (r *rig) put(definition string) string {
 	r.t.Helper()
-	path := filepath.Join(r.dir, "flow.json")
-	must(r.t, os.WriteFile(path, []byte(definition), 0o600))
-	said := r.command("flows", "put", "--webhook", path)
+	said := r.command("flows", "put", "--webhook", r.file("flow.json", definition))
 	_, address, found := strings.Cut(said, "/webhook/")
 	if !found {
 		r.t.Fatalf("flows put said %q", said)
