@@ -21,7 +21,10 @@ const sweptUpTo = "files_swept"
 // loose is a file that may go: it is old, and nothing names it. Whatever names files
 // does so by a foreign key, and stands here.
 const loose = ` f.created_at < clock() - case when f.of_test then @tests * interval '1 hour' else @days * interval '1 day' end
-	and not exists (select from media where file_id = f.id)
+	and` + nobodyNames
+
+// nobodyNames is true of a file f that no row speaks of.
+const nobodyNames = ` not exists (select from media where file_id = f.id)
 	and not exists (select from outbound where file_id = f.id)
 	and not exists (select from execution_file where file_id = f.id)
 	and not exists (select from flow_file where file_id = f.id)`

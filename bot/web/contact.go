@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -155,4 +156,18 @@ func (s *Server) unmergeContact(ctx context.Context, in *ByID) (*one[KnownContac
 		return nil, err
 	}
 	return s.readContact(ctx, in)
+}
+
+// exportContact gives a person's data as they may ask for it. Files are at /files/{id}.
+func (s *Server) exportContact(ctx context.Context, in *ByID) (*one[map[string][]json.RawMessage], error) {
+	rows, err := s.store.ExportContact(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &one[map[string][]json.RawMessage]{rows}, s.store.Audit(ctx, asker(ctx), "contact.export", "contact:"+idText(in.ID), nil)
+}
+
+func (s *Server) eraseContact(ctx context.Context, in *ByID) (*struct{}, error) {
+	_, err := s.store.EraseContact(ctx, s.o.Files, in.ID, asker(ctx))
+	return nil, err
 }

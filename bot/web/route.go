@@ -152,6 +152,8 @@ func (s *Server) operations(api huma.API) {
 	route(d, store.RoleAgent, http.MethodGet, "/contacts/{id}", "Read a person with all known addresses", s.readContact)
 	route(d, store.RoleAdmin, http.MethodPost, "/contacts/{id}/merge", "Say that two contacts are one person", s.mergeContacts)
 	route(d, store.RoleAdmin, http.MethodPost, "/contacts/{id}/unmerge", "Take the merge of a contact back", s.unmergeContact)
+	route(d, store.RoleAdmin, http.MethodGet, "/contacts/{id}/export", "Read all that is kept of a person, as rows by table", s.exportContact)
+	route(d, store.RoleAdmin, http.MethodDelete, "/contacts/{id}", "Erase all that is kept of a person, in every account, for good", s.eraseContact)
 
 	route(d, store.RoleViewer, http.MethodGet, "/alerts", "List what somebody must look at", s.listAlerts)
 	route(d, store.RoleAgent, http.MethodPost, "/alerts/{id}/seen", "Note that somebody has seen an alert", s.seeAlert)

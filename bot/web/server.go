@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,6 +50,8 @@ type records interface {
 	Merges(ctx context.Context, contact int64) ([]store.Merge, error)
 	MergeContacts(ctx context.Context, one, other int64, by string) (survivor int64, err error)
 	UnmergeContact(ctx context.Context, contact int64, by string) (store.Merge, error)
+	ExportContact(ctx context.Context, id int64) (map[string][]json.RawMessage, error)
+	EraseContact(ctx context.Context, files store.Files, id int64, by string) (rows int64, err error)
 	KeepFile(ctx context.Context, files store.Files, u store.Upload) (store.File, error)
 	File(ctx context.Context, id int64) (store.File, error)
 	SetProxy(ctx context.Context, account int64, address string) error

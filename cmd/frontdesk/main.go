@@ -30,6 +30,8 @@ type commands struct {
 	Knowledge knowledgeCommand `cmd:"" help:"Add, list or remove what the bot may answer from."`
 	Flows     flowsCommand     `cmd:"" help:"Put or list flows: what other systems, messages and events start."`
 	Evaluate  evaluateCommand  `cmd:"" help:"Try the built-in test conversations with your AI providers, and print a report."`
+	Export    exportCommand    `cmd:"" help:"Print all that is kept of a person, as JSON: rows by table."`
+	Erase     eraseCommand     `cmd:"" help:"Erase all that is kept of a person, in every account, for good."`
 	Tokens    tokensCommand    `cmd:"" help:"Create API tokens."`
 	Keys      keysCommand      `cmd:"" help:"Create the secret key that seals what is stored."`
 	Doctor    doctorCommand    `cmd:"" help:"Check database, WhatsApp, providers, clock and disk, and say what to do."`

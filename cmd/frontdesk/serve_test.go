@@ -3,15 +3,10 @@ package main
 import (
 	"net/http"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-
-	"frontdesk/store/pglocal"
 )
 
 func TestEveryMessageIsAnsweredInOrderOnceAndAfterARestartAgain(t *testing.T) {
@@ -161,13 +156,7 @@ func TestAtRestTheDatabaseIsLeftAlone(t *testing.T) {
 // transactions is how many the embedded Postgres has ended so far.
 func (r *rig) transactions() (n int64) {
 	r.t.Helper()
-	dsn, running := pglocal.Join(r.t.Context(), filepath.Join(r.dir, "postgres"), databaseName)
-	if !running {
-		r.t.Fatal("there is no Postgres to ask")
-	}
-	conn, err := pgx.Connect(r.t.Context(), dsn)
-	must(r.t, err)
-	defer conn.Close(r.t.Context())
-	must(r.t, conn.QueryRow(r.t.Context(), `select xact_commit + xact_rollback from pg_stat_database where datname = current_database()`).Scan(&n))
+	db := r.database()
+	must(r.t, db.QueryRow(r.t.Context(), `select xact_commit + xact_rollback from pg_stat_database where datname = current_database()`).Scan(&n))
 	return n
 }

@@ -78,6 +78,19 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 
 // openFiles is where files are kept, which all processes must share.
 func openFiles(ctx context.Context, s *Settings, d *database, p store.Process) (store.Files, error) {
+	files, err := s.files()
+	if err != nil {
+		return nil, err
+	}
+	err = d.CheckFiles(ctx, files, p)
+	if other, wrong := errors.AsType[*store.OtherFilesError](err); wrong {
+		return nil, &settingsError{"FRONTDESK_FILES_URL: " + other.Error()}
+	}
+	return files, err
+}
+
+// files is the place of files, as it is set.
+func (s *Settings) files() (store.Files, error) {
 	address := s.FilesURL
 	if address == "" {
 		address = filepath.Join(s.DataDir, "files")
@@ -86,11 +99,7 @@ func openFiles(ctx context.Context, s *Settings, d *database, p store.Process) (
 	if err != nil {
 		return nil, &settingsError{"FRONTDESK_FILES_URL: " + err.Error()}
 	}
-	err = d.CheckFiles(ctx, files, p)
-	if other, wrong := errors.AsType[*store.OtherFilesError](err); wrong {
-		return nil, &settingsError{"FRONTDESK_FILES_URL: " + other.Error()}
-	}
-	return files, err
+	return files, nil
 }
 
 // heard reloads the providers when one of them has changed, wherever that was done.
