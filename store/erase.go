@@ -19,12 +19,12 @@ func (p person) args() pgx.NamedArgs {
 	return pgx.NamedArgs{"contacts": p.contacts, "conversations": p.conversations, "executions": p.executions, "files": p.files, "users": p.users}
 }
 
-// place is a table and the condition of what is a person's in it.
-type place struct{ table, of string }
+// holding is a table and the condition of what is a person's in it.
+type holding struct{ table, of string }
 
 // kept is where something of a person is kept, in the order in which it can be removed.
 // A test compares it with the tables that there are.
-var kept = []place{
+var kept = []holding{
 	{"delivery", `conversation_id = any(@conversations) or execution_id = any(@executions)`},
 	{"event", `conversation_id = any(@conversations) or execution_id = any(@executions)`},
 	{"execution_step", `execution_id = any(@executions)`},
@@ -49,7 +49,7 @@ var kept = []place{
 
 // keptByWhatsApp is what whatsmeow keeps of a person in its own tables, by numbers and
 // LIDs. It learns them anew from a customer who writes again.
-var keptByWhatsApp = []place{
+var keptByWhatsApp = []holding{
 	ofUser("whatsmeow_contacts", "their_jid"),
 	ofUser("whatsmeow_chat_settings", "chat_jid"),
 	ofUser("whatsmeow_message_secrets", "chat_jid"),
@@ -62,8 +62,8 @@ var keptByWhatsApp = []place{
 	ofUser("whatsmeow_lid_map", "pn"),
 }
 
-func ofUser(table, column string) place {
-	return place{"whatsmeow." + table, `substring(` + column + ` from '^\d+') = any(@users)`}
+func ofUser(table, column string) holding {
+	return holding{"whatsmeow." + table, `substring(` + column + ` from '^\d+') = any(@users)`}
 }
 
 // ExportContact is all that is kept of a person, of every contact that was merged with
@@ -77,7 +77,7 @@ func (s *Store) ExportContact(ctx context.Context, id int64) (map[string][]json.
 		if err != nil {
 			return err
 		}
-		for _, k := range append(slices.Clone(kept), place{"file", `id = any(@files)`}) {
+		for _, k := range append(slices.Clone(kept), holding{"file", `id = any(@files)`}) {
 			found[k.table], err = column[json.RawMessage](ctx, tx, fmt.Sprintf(`
 				select to_jsonb(t) - '{reference,request_hash}'::text[] from %s t where %s`, k.table, k.of), p.args())
 			if err != nil {

@@ -167,6 +167,7 @@ func (s *Server) exportContact(ctx context.Context, in *ByID) (*one[map[string][
 	return &one[map[string][]json.RawMessage]{rows}, s.store.Audit(ctx, asker(ctx), "contact.export", "contact:"+idText(in.ID), nil)
 }
 
+// eraseContact removes a person for good; the audit log says so without who it was.
 func (s *Server) eraseContact(ctx context.Context, in *ByID) (*struct{}, error) {
 	_, err := s.store.EraseContact(ctx, s.o.Files, in.ID, asker(ctx))
 	return nil, err

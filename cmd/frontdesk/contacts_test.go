@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,49 @@ func TestAnErasedPersonLeavesNoTrace(t *testing.T) {
 	unknown.Env = r.env
 	if said, _ := unknown.CombinedOutput(); unknown.ProcessState.ExitCode() != 2 {
 		t.Errorf("erasing a stranger ended with %d: %s", unknown.ProcessState.ExitCode(), said)
+	}
+}
+
+// An answer that is being written and an execution that waits are not for somebody who
+// was erased meanwhile, and leave nothing of them behind.
+func TestErasureStopsWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.start()
+	r.provider(r.ai, "first", 10)
+	account := r.pair(phone)
+	r.quick(account, 0)
+	r.command("flows", "put", r.file("flow.json", fmt.Sprintf(`{"name": "later", "account": %d, "trigger": {"type": "message"},
+		"steps": [{"id": "pause", "type": "wait", "for": "2s"}, {"id": "told", "type": "send", "text": "re 0"}]}`, account)))
+	crowd := newCrowd(r, phone, 2)
+	db := r.database()
+	r.ai.slow.Store(int64(2 * time.Second))
+	asked := r.ai.calls.Load()
+	write := func(i int) {
+		_, err := r.wa.Customer(crowd.number(i)).Send(deadline(t, time.Minute), phone, "1")
+		must(t, err)
+	}
+	write(0)
+	eventually(t, time.Minute, "an answer and an execution under way", func() bool {
+		var waits bool
+		must(t, db.QueryRow(t.Context(), `select exists (select from execution where status = 'waiting')`).Scan(&waits))
+		return waits && r.ai.calls.Load() > asked
+	})
+	for _, want := range []int{http.StatusNoContent, http.StatusNotFound} {
+		if status := r.api(http.MethodDelete, "/api/v1/contacts/1", nil, nil); status != want {
+			t.Fatalf("erasing answered %d, want %d", status, want)
+		}
+	}
+	write(1) // whose two messages come after the time of the other's
+	eventually(t, time.Minute, "both messages to the next customer", func() bool { return len(crowd.answers(1)) == 2 })
+	if told := crowd.answers(0); len(told) != 0 {
+		t.Errorf("who was erased was told %v", told)
+	}
+	for _, table := range r.mentioning(db, crowd.number(0)) {
+		t.Errorf("table %s speaks of the person again", table)
+	}
+	if log := r.log.String(); strings.Contains(log, `"ERROR"`) {
+		t.Error("the erasure was an error to somebody")
 	}
 }
 
