@@ -115,7 +115,10 @@ func (s *state) rests(now time.Time) (until time.Time, guess bool) {
 func (s *state) follow(p store.Provider) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pausedUntil, s.pausedWhy = time.Now().Add(p.DisabledFor), p.AutoDisabledReason
+	s.pausedUntil, s.pausedWhy = time.Time{}, ""
+	if p.DisabledFor > 0 { // an end of now would pause it for turns that began a moment ago
+		s.pausedUntil, s.pausedWhy = time.Now().Add(p.DisabledFor), p.AutoDisabledReason
+	}
 }
 
 // unpause says, once, that a pause was proved needless.

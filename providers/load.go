@@ -19,6 +19,8 @@ type snapshot struct {
 // load reads the active providers and puts them to use. When it fails, the last
 // snapshot stays.
 func (r *Registry) load(ctx context.Context) error {
+	r.loading.Lock()
+	defer r.loading.Unlock()
 	found, total, err := r.store.ActiveProviders(ctx, r.limit)
 	if err != nil {
 		return fmt.Errorf("load AI providers: %w", err)

@@ -66,6 +66,7 @@ type Registry struct {
 	snapshot atomic.Pointer[snapshot] // nil before Start and after Close
 	kick     chan struct{}            // a reload is asked for
 	chores   chan chore               // writes that no customer waits for
+	loading  sync.Mutex               // one load at a time, or what was learnt gets lost
 	warned   int                      // active providers at the last load; used by load only
 	days     map[int64]store.DayUsage // last look at the day; used by watch only
 
@@ -179,6 +180,11 @@ func (r *Registry) Test(ctx context.Context, id int64) (Answer, error) {
 	p, err := r.store.Provider(ctx, id)
 	if err != nil {
 		return Answer{}, fmt.Errorf("test provider %d: %w", id, err)
+	}
+	if p.Active { // so that the call counts among its figures
+		if err := r.load(ctx); err != nil {
+			return Answer{}, fmt.Errorf("test provider %d: %w", id, err)
+		}
 	}
 	only := r.newRow(ctx, p, r.snapshot.Load())
 	if only.flaw != "" {

@@ -281,6 +281,38 @@ func TestTestExplainsAFailureInASentence(t *testing.T) {
 	}
 }
 
+func TestFirstTestOfANewProviderCountsAmongItsFigures(t *testing.T) {
+	t.Parallel()
+	a, b := newEndpoint(t, answers("Yes, tulips.")), newEndpoint(t, answers("ready"))
+	r, s := start(t, a.row("a", 2))
+	s.change(func(s *shelf) {
+		p := s.rows[0]
+		p.ID, p.Name, p.BaseURL, p.Active = 2, "b", b.row("b", 1).BaseURL, true
+		s.rows = append(s.rows, p)
+	})
+	for range 2 { // before and after the load
+		if _, err := r.Test(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, h := range r.Health() {
+		if h.Name == "b" && h.Attempts[ClassOK] == 2 {
+			return
+		}
+	}
+	t.Errorf("two calls are not counted: %+v", r.Health())
+}
+
+func TestReloadPausesNobodyWhoIsNotPaused(t *testing.T) {
+	t.Parallel()
+	began := time.Now() // of a turn, just before the reload
+	s := newState(store.Provider{}, 1)
+	s.follow(store.Provider{})
+	if s.paused(began) || !s.ready(began) {
+		t.Error("a provider is paused for a turn that began before its row was read again")
+	}
+}
+
 func TestSuccessEndsAnAutomaticPause(t *testing.T) {
 	t.Parallel()
 	a := newEndpoint(t, answers("Yes, tulips."))
