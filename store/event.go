@@ -134,12 +134,21 @@ func (s *Store) EventsBetween(ctx context.Context, f EventFilter, after, upTo Pl
 		})
 }
 
-// EventsKeptSince says whether every event behind p is still there: one at p or
-// before it is, and the oldest are dropped first.
+// droppedCursor is the newest event that was dropped. It stands among the cursors, as a
+// place that all dropped events are at or before, but reads for nobody.
+const droppedCursor = "dropped"
+
+// EventsKeptSince says whether every event behind p is still there: none of those that
+// were dropped is behind it. A database that has noted no drop yet (one of an earlier
+// release may have dropped some) knows it only of places that have an event at or
+// before them, as the oldest go first.
 func (s *Store) EventsKeptSince(ctx context.Context, p Place) (bool, error) {
 	var kept bool
-	err := s.pool.QueryRow(ctx, `select exists (select from event where (xid, id) <= ($1::bigint::text::xid8, $2))`,
-		p.XID, p.ID).Scan(&kept)
+	err := s.pool.QueryRow(ctx, `
+		select coalesce(
+		  (select (xid, id) <= (@xid::bigint::text::xid8, @id) from event_cursor where name = @dropped),
+		  exists (select from event where (xid, id) <= (@xid::bigint::text::xid8, @id)))`,
+		pgx.NamedArgs{"xid": p.XID, "id": p.ID, "dropped": droppedCursor}).Scan(&kept)
 	return kept, err
 }
 
@@ -147,13 +156,23 @@ func (s *Store) EventsKeptSince(ctx context.Context, p Place) (bool, error) {
 // many that were. What somebody who follows for all has not read yet is kept three times
 // as long.
 func (s *Store) DropEvents(ctx context.Context, limit int) (int, error) {
-	done, err := s.hasty.Exec(ctx, `
-		delete from event where id in (
-		  select id from (select id, at from event order by id limit @limit) oldest
-		  where at < clock() - @hours * interval '1 hour'
-		    and (at < clock() - 3 * @hours * interval '1 hour' or (select bool_and((c.xid, c.id) >= (e.xid, e.id)) from event_cursor c, event e where e.id = oldest.id) is not false))`,
-		pgx.NamedArgs{"hours": EventHours, "limit": limit})
-	return int(done.RowsAffected()), err
+	var dropped int
+	err := s.hasty.QueryRow(ctx, `
+		with gone as (
+		  delete from event where id in (
+		    select id from (select id, at from event order by id limit @limit) oldest
+		    where at < clock() - @hours * interval '1 hour'
+		      and (at < clock() - 3 * @hours * interval '1 hour' or (
+		        select bool_and((c.xid, c.id) >= (e.xid, e.id)) from event_cursor c, event e
+		        where e.id = oldest.id and c.name <> @dropped) is not false))
+		  returning xid, id),
+		noted as (
+		  insert into event_cursor as c (name, xid, id)
+		  select @dropped, xid, id from gone order by xid desc, id desc limit 1
+		  on conflict (name) do update set xid = excluded.xid, id = excluded.id where (c.xid, c.id) < (excluded.xid, excluded.id))
+		select count(*) from gone`,
+		pgx.NamedArgs{"hours": EventHours, "limit": limit, "dropped": droppedCursor}).Scan(&dropped)
+	return dropped, err
 }
 
 // Cursor is how far a reader for everybody has come, or ErrNotFound.
@@ -180,5 +199,5 @@ type Lag struct {
 func (s *Store) Lags(ctx context.Context) ([]Lag, error) {
 	return many[Lag](ctx, s.pool, `
 		select name, coalesce(clock() - (select at from event e where (e.xid, e.id) > (c.xid, c.id) order by e.xid, e.id limit 1), '0') as behind
-		from event_cursor c order by name`, nil)
+		from event_cursor c where name <> @dropped order by name`, pgx.NamedArgs{"dropped": droppedCursor})
 }

@@ -83,31 +83,53 @@ func TestEventsBetweenTwoPlacesAreThoseOfTheFilter(t *testing.T) {
 	}
 }
 
-// What was dropped behind a place is known from what is left before it.
-func TestDroppedEventsAreNotCalledKept(t *testing.T) {
+// A gap is announced for what was dropped, and for nothing else: who has the last event
+// that was dropped has missed nothing, however quiet the day was since.
+func TestOnlyDroppedEventsAreNotCalledKept(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
+	_, err := d.db.Exec(t.Context(), `delete from event`) // as in a new database
+	must(t, err)
 	from, err := d.LatestPlace(t.Context())
 	must(t, err)
-	_, err = d.db.Exec(t.Context(), `insert into event (type) values ('old')`)
-	must(t, err)
-	_, err = d.db.Exec(t.Context(), `update event set at = clock() - interval '25 hours'`)
-	must(t, err)
-	_, err = d.db.Exec(t.Context(), `insert into event (type) values ('new')`)
-	must(t, err)
-	all, err := d.EventsAfter(t.Context(), from, 10)
-	must(t, err)
-	kept := func(p store.Place, want bool) {
+	kept := func(when string, p store.Place, want bool) {
 		t.Helper()
 		if got, err := d.EventsKeptSince(t.Context(), p); err != nil || got != want {
-			t.Errorf("kept behind %+v: %v (%v), want %v", p, got, err, want)
+			t.Errorf("%s: kept behind %+v: %v (%v), want %v", when, p, got, err, want)
 		}
 	}
-	kept(all[0].Place(), true)
-	_, err = d.DropEvents(t.Context(), 10)
+	for range 2 {
+		_, err = d.db.Exec(t.Context(), `insert into event (type) values ('old')`)
+		must(t, err)
+	}
+	old, err := d.EventsAfter(t.Context(), from, 10)
 	must(t, err)
-	kept(all[0].Place(), false)
-	kept(all[1].Place(), true)
+	kept("all is there", old[0].Place(), true)
+	_, err = d.db.Exec(t.Context(), `update event set at = clock() - interval '25 hours'`)
+	must(t, err)
+	n, err := d.DropEvents(t.Context(), 10)
+	must(t, err)
+	if n != 2 {
+		t.Fatalf("dropped %d events, want 2", n)
+	}
+	kept("after a day of silence", from, false)
+	kept("after a day of silence", old[0].Place(), false)
+	kept("after a day of silence", old[1].Place(), true)
+	quiet, err := d.LatestPlace(t.Context())
+	must(t, err)
+	kept("after a day of silence", quiet, true)
+	_, err = d.db.Exec(t.Context(), `insert into event (type) values ('new')`)
+	must(t, err)
+	n, err = d.DropEvents(t.Context(), 10)
+	must(t, err)
+	if n != 0 {
+		t.Fatalf("dropped %d events, want none", n)
+	}
+	kept("when something happens again", old[0].Place(), false)
+	kept("when something happens again", old[1].Place(), true)
+	if lags, err := d.Lags(t.Context()); err != nil || len(lags) != 0 {
+		t.Errorf("%d readers for all are behind (%v); there is none", len(lags), err)
+	}
 }
 
 func TestWhatHappensToAMessageIsAnEvent(t *testing.T) {
