@@ -49,6 +49,33 @@ func TestStreamResumesByLastEventID(t *testing.T) {
 	r.hears("subscribed", "subscribed", "subscribed") // and begins anew
 }
 
+// After a day in which nothing happened all events are gone and none is missing: no gap
+// is announced. There is one for who had not heard the last of them.
+func TestDayOfSilenceIsNoGap(t *testing.T) {
+	t.Parallel()
+	d := newHouse(t)
+	_, server := d.open(Options{})
+	r := listen(t, server, "?room=account:5", "")
+	r.hears("subscribed")
+	d.noted(5, 2, `{}`)
+	got := r.hears("account.status", "account.status")
+	r.body.Close()
+	_, err := d.pool.Exec(t.Context(), `update event set at = clock() - interval '25 hours'`)
+	must(t, err)
+	_, err = d.store.DropEvents(t.Context(), 100)
+	must(t, err)
+	if s := listen(t, server, "?room=account:5", got[1].sseID).hears("subscribed")[0]; !s.Recovered {
+		t.Errorf("nothing happened, and yet %s", s.text)
+	}
+	late := listen(t, server, "?room=account:5", got[0].sseID)
+	if s := late.next(); s.Recovered {
+		t.Errorf("an event is missing, and yet %s", s.text)
+	}
+	if s := late.next(); s.Type != "gap" {
+		t.Errorf("an event is missing, and yet %s", s.text)
+	}
+}
+
 // The events of several executions that are replayed come in one order, so that the
 // last id is behind all of them.
 func TestStreamReplaysInOneOrder(t *testing.T) {
