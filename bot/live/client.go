@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"frontdesk/store"
+
 	"github.com/coder/websocket"
 )
 
@@ -44,12 +46,14 @@ var (
 	gone       = reason{}                                                    // it has ended
 	restarting = reason{websocket.StatusServiceRestart, "restarting"}        // the hub closes
 	slow       = reason{4008, "too slow"}                                    // more waits for it than may
+	signedOut  = reason{4001, "session ended"}                               // whoever follows may not any more
 	malformed  = reason{websocket.StatusUnsupportedData, "text frames only"} // it does not speak our language
 )
 
 // client is a connection. What waits for it is written by one goroutine, in order.
 type client struct {
 	hub     *Hub
+	pass    store.Pass         // what it was let in with
 	cancel  context.CancelFunc // cuts it
 	wake    chan struct{}      // there is something to write
 	drained chan struct{}      // something was written
@@ -69,10 +73,10 @@ type client struct {
 
 // admit makes a client of a request, or answers that there is no place for it. Whoever
 // calls it calls leave.
-func (h *Hub) admit(ctx context.Context, w http.ResponseWriter) (context.Context, *client) {
+func (h *Hub) admit(ctx context.Context, w http.ResponseWriter, pass store.Pass) (context.Context, *client) {
 	connected, cancel := context.WithCancel(ctx)
 	c := &client{
-		hub: h, cancel: cancel, wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), ended: make(chan struct{}),
+		hub: h, pass: pass, cancel: cancel, wake: make(chan struct{}, 1), drained: make(chan struct{}, 1), ended: make(chan struct{}),
 		subscriptions: map[Room]*subscription{},
 	}
 	near, refused := h.add(c)

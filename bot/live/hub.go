@@ -19,6 +19,7 @@ const (
 	usualLinger  = 5 * time.Second
 	usualSockets = 1_000
 	usualPoll    = 250 * time.Millisecond
+	usualCheck   = time.Minute
 )
 
 // Store is what a hub reads. *store.Store is the real one.
@@ -30,6 +31,7 @@ type Store interface {
 	LatestPlace(ctx context.Context) (store.Place, error)
 	Execution(ctx context.Context, id int64) (store.Execution, error)
 	ExecutionSteps(ctx context.Context, id int64) ([]store.ExecutionStep, error)
+	EndedPasses(ctx context.Context, passes []store.Pass) ([]store.Pass, error)
 }
 
 // Options are what a hub needs to know; all but Store may be left out.
@@ -42,6 +44,7 @@ type Options struct {
 	Linger          time.Duration       // of an execution's room after its end (L17)
 	Sockets         int                 // clients at once, over both transports
 	Poll            time.Duration       // between two looks for events while somebody follows
+	Check           time.Duration       // between two looks whether those who follow still may
 	Origins         []string            // hosts whose pages may open a WebSocket, beside our own
 }
 
@@ -56,8 +59,8 @@ type Hub struct {
 	waiting   atomic.Int64  // bytes that wait for all clients together
 	mostBytes int64         // of waiting
 	beats     beats
-	stop      context.CancelFunc // ends pump and closeRooms; nil before Start
-	running   sync.WaitGroup     // those two
+	stop      context.CancelFunc // ends what runs; nil before Start
+	running   sync.WaitGroup     // pump, closeRooms and checkPasses
 	serving   sync.WaitGroup     // handlers
 	closing   sync.Once
 
@@ -88,6 +91,7 @@ func New(o Options) *Hub {
 	orUsual(&o.Linger, usualLinger)
 	orUsual(&o.Sockets, usualSockets)
 	orUsual(&o.Poll, usualPoll)
+	orUsual(&o.Check, usualCheck)
 	return &Hub{
 		o: o, woken: make(chan struct{}, 1), ending: make(chan struct{}, 1), reading: make(chan struct{}, mostReads), mostBytes: mostWaitingBytes,
 		beats: usualBeats, rooms: map[Room]*room{}, clients: map[*client]struct{}{},
@@ -111,6 +115,7 @@ func (h *Hub) Start(ctx context.Context) error {
 	h.place, h.stop = place, stop
 	h.running.Go(func() { h.pump(working) })
 	h.running.Go(func() { h.closeRooms(working) })
+	h.running.Go(func() { h.checkPasses(working) })
 	return nil
 }
 

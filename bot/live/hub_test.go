@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"frontdesk/store"
 )
 
 // L17: after completion and after failure, the room is there for 5 s, told that it
@@ -164,7 +166,7 @@ func TestSecondCloseDoesNothing(t *testing.T) {
 func TestTransientEventsAreTheFirstToGo(t *testing.T) {
 	t.Parallel()
 	h := New(Options{Store: newShelf()})
-	_, c := h.admit(t.Context(), nil)
+	_, c := h.admit(t.Context(), nil, store.Pass{})
 	defer h.leave(t.Context(), c)
 	_, _ = h.enter(c, []Room{{Kind: everything}})
 	c.subscriptions[Room{Kind: everything}].join = nil
@@ -194,7 +196,7 @@ func TestWhoHasMostWaitingGoesWhenTheBudgetIsFull(t *testing.T) {
 	h.mostBytes = 10_000
 	var clients []*client
 	for i := range 4 {
-		_, c := h.admit(t.Context(), nil)
+		_, c := h.admit(t.Context(), nil, store.Pass{})
 		defer h.leave(t.Context(), c)
 		clients = append(clients, c)
 		for range 1 + i%3 { // the third has most

@@ -138,15 +138,20 @@ func (l tight) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// doors mounts a hub. Who asks with ?who=guest may see executions only.
+// doors mounts a hub. Who asks with ?who=guest may see executions only; ?token= is what
+// they were let in with.
 func doors(h *Hub) http.Handler {
-	rights := func(r *http.Request) Rights {
+	visitor := func(r *http.Request) (v Visitor) {
 		guest := r.URL.Query().Get("who") == "guest"
-		return func(_ context.Context, room Room) bool { return !guest || room.Kind == execution }
+		v.May = func(_ context.Context, room Room) bool { return !guest || room.Kind == execution }
+		if token := r.URL.Query().Get("token"); token != "" {
+			v.Pass = store.TokenPass(token)
+		}
+		return v
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/v1/events", func(w http.ResponseWriter, r *http.Request) { h.ServeEvents(w, r, rights(r)) })
-	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) { h.ServeSocket(w, r, rights(r)) })
+	mux.HandleFunc("GET /api/v1/events", func(w http.ResponseWriter, r *http.Request) { h.ServeEvents(w, r, visitor(r)) })
+	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) { h.ServeSocket(w, r, visitor(r)) })
 	return mux
 }
 
@@ -367,6 +372,8 @@ type shelf struct {
 	events     []store.Event
 	executions map[int64]store.Execution
 	takes      time.Duration // to tell the steps of an execution
+	ended      []store.Pass
+	checks     int
 	away       error
 }
 
@@ -444,6 +451,24 @@ func (s *shelf) ExecutionSteps(context.Context, int64) ([]store.ExecutionStep, e
 	return nil, s.fails()
 }
 
+func (s *shelf) EndedPasses(_ context.Context, passes []store.Pass) ([]store.Pass, error) {
+	if err := s.fails(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checks++
+	return slices.DeleteFunc(passes, func(p store.Pass) bool { return !slices.Contains(s.ended, p) }), nil
+}
+
+// revoke ends a pass, and returns how often passes were asked for.
+func (s *shelf) revoke(p store.Pass) (checks int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = append(s.ended, p)
+	return s.checks
+}
+
 func (s *shelf) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -495,13 +520,19 @@ func (e *ear) heard() []string {
 // attend joins a client to rooms.
 func attend(t testing.TB, h *Hub, rooms ...Room) (*ear, *client) {
 	t.Helper()
-	return comeBack(t, h, since{}, rooms...)
+	return enter(t, h, store.Pass{}, since{}, rooms...)
 }
 
 // comeBack joins a client that was there before to rooms.
 func comeBack(t testing.TB, h *Hub, from since, rooms ...Room) (*ear, *client) {
 	t.Helper()
-	ctx, c := h.admit(context.Background(), httptest.NewRecorder())
+	return enter(t, h, store.Pass{}, from, rooms...)
+}
+
+// enter joins a client that has a pass to rooms.
+func enter(t testing.TB, h *Hub, pass store.Pass, from since, rooms ...Room) (*ear, *client) {
+	t.Helper()
+	ctx, c := h.admit(context.Background(), httptest.NewRecorder(), pass)
 	e := &ear{done: make(chan struct{})}
 	go func() {
 		defer h.leave(ctx, c)

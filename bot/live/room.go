@@ -34,6 +34,12 @@ type Room struct {
 // does not exist; nobody can tell the two apart.
 type Rights func(ctx context.Context, r Room) bool
 
+// Visitor is who follows.
+type Visitor struct {
+	May  Rights
+	Pass store.Pass // while it is good, the connection stays; zero: nothing ends it
+}
+
 // ParseRoom reads the name of a room, such as "execution:7" or "all".
 func ParseRoom(name string) (Room, error) {
 	if name == string(everything) {

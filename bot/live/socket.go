@@ -18,8 +18,8 @@ const mostAsked = 4 << 10
 
 // ServeSocket is the WebSocket: the client says what to follow, as often as it likes,
 // and hears of it.
-func (h *Hub) ServeSocket(w http.ResponseWriter, r *http.Request, rights Rights) {
-	ctx, c := h.admit(context.WithoutCancel(r.Context()), w) // our own word ends it, not the server's
+func (h *Hub) ServeSocket(w http.ResponseWriter, r *http.Request, v Visitor) {
+	ctx, c := h.admit(context.WithoutCancel(r.Context()), w, v.Pass) // our own word ends it, not the server's
 	if c == nil {
 		return
 	}
@@ -31,7 +31,7 @@ func (h *Hub) ServeSocket(w http.ResponseWriter, r *http.Request, rights Rights)
 	}
 	defer context.AfterFunc(ctx, func() { taken.conn.Close() })()
 	ws.SetReadLimit(mostAsked)
-	s := &socket{hub: h, client: c, ws: ws, conn: taken.conn, rights: rights}
+	s := &socket{hub: h, client: c, ws: ws, conn: taken.conn, may: v.May}
 	var writing sync.WaitGroup
 	writing.Go(func() { c.write(ctx, s, h.beats.ping) })
 	s.listen(ctx)
@@ -47,7 +47,7 @@ type socket struct {
 	client  *client
 	ws      *websocket.Conn
 	conn    *corked
-	rights  Rights
+	may     Rights
 	pinging sync.WaitGroup // the ping that waits for its answer
 }
 
@@ -149,7 +149,7 @@ func (s *socket) obey(ctx context.Context, text []byte) *frame {
 
 func (s *socket) subscribe(ctx context.Context, o order) *problem {
 	room, err := ParseRoom(o.Room)
-	if err != nil || !s.rights(ctx, room) {
+	if err != nil || !s.may(ctx, room) {
 		return errUnknown
 	}
 	from, err := o.from(room)

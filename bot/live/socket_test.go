@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"frontdesk/store"
+
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 )
@@ -356,7 +358,7 @@ func TestThousandAndFirstSocketIsTurnedAway(t *testing.T) {
 	h, server := d.open(Options{})
 	first := call(t, server, "")
 	for range 998 {
-		_, c := h.admit(context.Background(), httptest.NewRecorder())
+		_, c := h.admit(context.Background(), httptest.NewRecorder(), store.Pass{})
 		t.Cleanup(func() { h.leave(context.Background(), c) })
 	}
 	last := listen(t, server, "?room=all", "")
@@ -601,9 +603,9 @@ func FuzzFrame(f *testing.F) {
 		s := newShelf()
 		s.add(1, "step.started", 3)
 		h := New(Options{Store: s})
-		ctx, c := h.admit(t.Context(), nil)
+		ctx, c := h.admit(t.Context(), nil, store.Pass{})
 		defer h.leave(ctx, c)
-		k := &socket{hub: h, client: c, rights: func(context.Context, Room) bool { return true }}
+		k := &socket{hub: h, client: c, may: func(context.Context, Room) bool { return true }}
 		if reply := k.obey(ctx, text); reply != nil {
 			h.send(c, reply)
 		}

@@ -13,13 +13,13 @@ import (
 
 // ServeEvents is the stream of server-sent events about the rooms that the request
 // names. A client that comes back with Last-Event-ID goes on where it was.
-func (h *Hub) ServeEvents(w http.ResponseWriter, r *http.Request, rights Rights) {
-	ctx, c := h.admit(r.Context(), w)
+func (h *Hub) ServeEvents(w http.ResponseWriter, r *http.Request, v Visitor) {
+	ctx, c := h.admit(r.Context(), w, v.Pass)
 	if c == nil {
 		return
 	}
 	defer h.leave(ctx, c)
-	rooms, refused := h.wanted(ctx, r, rights)
+	rooms, refused := h.wanted(ctx, r, v.May)
 	if refused != nil {
 		refused.write(w)
 		return
@@ -41,7 +41,7 @@ func (h *Hub) ServeEvents(w http.ResponseWriter, r *http.Request, rights Rights)
 }
 
 // wanted are the rooms that a request names, if whoever asks may follow them all.
-func (h *Hub) wanted(ctx context.Context, r *http.Request, rights Rights) ([]Room, *problem) {
+func (h *Hub) wanted(ctx context.Context, r *http.Request, may Rights) ([]Room, *problem) {
 	names := r.URL.Query()["room"]
 	switch {
 	case len(names) == 0:
@@ -52,7 +52,7 @@ func (h *Hub) wanted(ctx context.Context, r *http.Request, rights Rights) ([]Roo
 	var rooms []Room
 	for _, name := range names {
 		room, err := ParseRoom(name)
-		if err != nil || !rights(ctx, room) {
+		if err != nil || !may(ctx, room) {
 			return nil, errUnknown
 		}
 		if room.Kind == execution {

@@ -42,7 +42,7 @@ func (s *Server) followEvents(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, problem(http.StatusServiceUnavailable, "no_events", "Events cannot be followed here"))
 		return
 	}
-	s.o.Live.ServeEvents(w, r, s.mayFollow)
+	s.o.Live.ServeEvents(w, r, s.visitor(r))
 }
 
 // followSocket is the same over a WebSocket.
@@ -51,7 +51,19 @@ func (s *Server) followSocket(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, problem(http.StatusServiceUnavailable, "no_events", "Events cannot be followed here"))
 		return
 	}
-	s.o.Live.ServeSocket(w, r, s.mayFollow)
+	s.o.Live.ServeSocket(w, r, s.visitor(r))
+}
+
+// visitor is who follows: as long as the token or the session is good that they came
+// with.
+func (s *Server) visitor(r *http.Request) live.Visitor {
+	v := live.Visitor{May: s.mayFollow}
+	if token := secret(r.Header.Get); token != "" {
+		v.Pass = store.TokenPass(token)
+	} else {
+		v.Pass = store.SessionPass(s.sessions.Token(r.Context()))
+	}
+	return v
 }
 
 // mayFollow says whether a room is there; whoever came this far may see all of them.
