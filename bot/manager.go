@@ -65,6 +65,7 @@ type records interface {
 	Receive(ctx context.Context, in store.Inbound) (store.Received, error)
 	ReceiveOwn(ctx context.Context, in store.Inbound) error
 	Extend(ctx context.Context, account int64, chat string) (id int64, wait time.Duration, err error)
+	ConversationAt(ctx context.Context, account int64, chat string) (int64, error)
 
 	PendingSends(ctx context.Context, accounts []int64, limit int) ([]store.Pending, error)
 	Claim(ctx context.Context, conversation int64, p store.Process) (store.Claimed, error)
@@ -106,6 +107,12 @@ type Options struct {
 	// Received hears of every stored message: its conversation wants a turn after
 	// wait. It must return at once.
 	Received func(account, conversation int64, wait time.Duration)
+	// Typing hears that a customer types, or has stopped. It must return at once; nil:
+	// nobody hears it.
+	Typing func(account, conversation int64, on bool)
+	// Watched says whether anybody would learn of it: otherwise the conversation is not
+	// looked up. nil: that is not known.
+	Watched func() bool
 	// Debounce is how long a message waits for a next one, given the account's
 	// usual time and its text.
 	Debounce func(usual time.Duration, text string) time.Duration
@@ -152,6 +159,8 @@ type Manager struct {
 	counts    counts
 	receipts  chan receipt // to be written
 	typers    chan typer   // whose answers wait a little longer
+	typing    func(account, conversation int64, on bool)
+	watched   func() bool // whether anybody hears of typing
 	topics    topics
 	ledger    *ledger
 	note      func(topic string, id int64)
@@ -178,7 +187,7 @@ type Manager struct {
 func New(o Options) *Manager {
 	m := &Manager{
 		store: o.Store, process: o.Process, log: o.Log, http: o.HTTP, received: o.Received, debounce: o.Debounce, consent: o.Consent,
-		receipts: make(chan receipt, mostReceipts), typers: make(chan typer, mostTyping),
+		receipts: make(chan receipt, mostReceipts), typers: make(chan typer, mostTyping), typing: o.Typing, watched: o.Watched,
 		bell: o.Bell, note: o.Note, lease: o.Lease, files: o.Files, spool: o.Spool, mediaMost: cmp.Or(o.MediaBytes, usualMediaMost),
 		kick: make(chan struct{}, 1), instances: map[int64]*Instance{},
 	}
@@ -187,6 +196,12 @@ func New(o Options) *Manager {
 	}
 	if m.received == nil {
 		m.received = func(int64, int64, time.Duration) {}
+	}
+	switch {
+	case m.typing == nil:
+		m.watched = func() bool { return false }
+	case m.watched == nil:
+		m.watched = func() bool { return true }
 	}
 	if m.debounce == nil {
 		m.debounce = func(usual time.Duration, _ string) time.Duration { return usual }
@@ -232,7 +247,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	writing, stopWriting := context.WithCancel(lasting) // after the last instance
 	m.stopWriting = stopWriting
 	m.writing.Go(func() { m.keepReceipts(writing) })
-	m.running.Go(func() { m.awaitTypers(working) })
+	m.running.Go(func() { m.hearTypers(working) })
 	m.running.Go(func() { m.sweep(working) })
 	m.running.Go(func() { m.ledger.run(working) })
 	m.running.Go(func() { m.store.Listen(working, m.heard) })

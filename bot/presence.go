@@ -36,32 +36,39 @@ func (l *link) showPresence(ctx context.Context, a store.Account) {
 // they are a courtesy.
 const mostTyping = 256
 
-// typer is a customer who types.
+// typer is a customer who types, or has stopped.
 type typer struct {
 	account int64
 	chat    string
+	on      bool
 }
 
-// typed hears that a customer types. WhatsApp tells accounts that are shown as
-// available only.
+// typed hears that a customer types, or has stopped. WhatsApp tells accounts that are
+// shown as available only.
 func (l *link) typed(e *waEvents.ChatPresence) {
-	if e.State != types.ChatPresenceComposing || e.IsGroup || e.IsFromMe {
+	if e.IsGroup || e.IsFromMe {
 		return
 	}
 	select {
-	case l.i.m.typers <- typer{l.i.id, e.Chat.ToNonAD().String()}:
+	case l.i.m.typers <- typer{l.i.id, e.Chat.ToNonAD().String(), e.State == types.ChatPresenceComposing}:
 	default:
 	}
 }
 
-// awaitTypers puts the answers off of customers who go on typing.
-func (m *Manager) awaitTypers(ctx context.Context) {
+// hearTypers puts the answers off of customers who go on typing, and tells those who
+// follow who types.
+func (m *Manager) hearTypers(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case who := <-m.typers:
-			m.awaitTyper(ctx, who)
+			if who.on {
+				m.awaitTyper(ctx, who)
+			}
+			if m.watched() {
+				m.tellTyper(ctx, who)
+			}
 		}
 	}
 }
@@ -75,5 +82,18 @@ func (m *Manager) awaitTyper(ctx context.Context, who typer) {
 		m.received(who.account, conversation, wait)
 	case !errors.Is(err, store.ErrNotFound):
 		m.log.DebugContext(ctx, "Answer to a customer who types not put off", slog.Int64("account", who.account), slog.Any("error", err))
+	}
+}
+
+// tellTyper says in which conversation somebody types. Who has never written has none.
+func (m *Manager) tellTyper(ctx context.Context, who typer) {
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	conversation, err := m.store.ConversationAt(ctx, who.account, who.chat)
+	switch {
+	case err == nil:
+		m.typing(who.account, conversation, who.on)
+	case !errors.Is(err, store.ErrNotFound):
+		m.log.DebugContext(ctx, "Conversation of a customer who types not found", slog.Int64("account", who.account), slog.Any("error", err))
 	}
 }

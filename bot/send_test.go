@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -320,4 +321,39 @@ func TestCustomerWhoTypesIsWaitedFor(t *testing.T) {
 	must(t, w.wa.Customer(stranger).SetTyping(desk, false))
 	must(t, w.wa.Customer(stranger).SetTyping(desk, true))
 	eventually(t, "the typing to be heard", func() bool { return heard() == 3 })
+}
+
+// Those who follow hear in which conversation a customer types and that they have
+// stopped. Nothing is looked up for nobody.
+func TestWhoFollowsHearsThatACustomerTypes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	heard := make(chan string, 10)
+	var watched atomic.Bool
+	var signs atomic.Int64
+	w.manager("a", func(o *bot.Options) {
+		o.Typing = func(account, conversation int64, on bool) { heard <- fmt.Sprint(account, conversation, on) }
+		o.Watched = func() bool {
+			signs.Add(1)
+			return watched.Load()
+		}
+	})
+	account := w.pair(desk)
+	_, err := w.store.ChangeAccount(t.Context(), account, store.AccountChange{Presence: new(true)})
+	must(t, err)
+	w.write(customer, desk, 1, 1)
+	eventually(t, "presence", func() bool { return w.wa.Stats()["presence.available"] >= 1 })
+	w.awaitReceived(account, 1)
+	all, err := w.store.Conversations(t.Context(), account, 0, store.Page{Limit: 1})
+	must(t, err)
+	must(t, w.wa.Customer(customer).SetTyping(desk, true)) // nobody follows yet
+	eventually(t, "the first sign", func() bool { return signs.Load() == 1 })
+	watched.Store(true)
+	must(t, w.wa.Customer(stranger).SetTyping(desk, true)) // has never written
+	for _, on := range []bool{true, false} {
+		must(t, w.wa.Customer(customer).SetTyping(desk, on))
+		if got, want := <-heard, fmt.Sprint(account, all[0].ID, on); got != want {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+	}
 }

@@ -79,6 +79,10 @@ type Options struct {
 	Flows    flows        // that models may start; nil: there are none
 	Log      *slog.Logger
 
+	// Typing hears that "typing…" is shown for an answer, again every ten seconds, or no
+	// longer. It must return at once; nil: nobody hears it.
+	Typing func(account, conversation int64, on bool)
+
 	Turns       int           // at once (L8)
 	TurnTimeout time.Duration // of one turn (L10)
 	QueueWatch  time.Duration // between two looks at the queue (L11)
@@ -96,6 +100,7 @@ type Processor struct {
 	library  library
 	http     *http.Client
 	flows    flows
+	typing   func(account, conversation int64, on bool)
 	log      *slog.Logger
 	timeout  time.Duration
 	watching time.Duration
@@ -116,12 +121,15 @@ type Processor struct {
 // New returns a processor that does nothing yet; see Start.
 func New(o Options) *Processor {
 	p := &Processor{
-		store: o.Store, accounts: o.Accounts, ai: o.AI, files: o.Files, library: o.Library, http: o.HTTP, flows: o.Flows, log: o.Log,
+		store: o.Store, accounts: o.Accounts, ai: o.AI, files: o.Files, library: o.Library, http: o.HTTP, flows: o.Flows, typing: o.Typing, log: o.Log,
 		timeout: usual(o.TurnTimeout, usualTimeout), watching: usual(o.QueueWatch, usualQueueWatch),
 		drain: usual(o.Drain, usualDrain), sweeping: usual(o.Sweep, usualSweep),
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
+	}
+	if p.typing == nil {
+		p.typing = func(int64, int64, bool) {}
 	}
 	if o.Turns <= 0 {
 		o.Turns = usualTurns

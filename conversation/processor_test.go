@@ -384,7 +384,12 @@ func TestPanicIsATurnThatFailed(t *testing.T) {
 func TestTypingShowsWhileThinking(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t, nil)
+		var heard []string
+		d := newDesk(t, func(o *conversation.Options) {
+			o.Typing = func(account, conversation int64, on bool) {
+				heard = append(heard, fmt.Sprint(account, conversation, on))
+			}
+		})
 		d.think = func(context.Context, providers.Request) (providers.Answer, error) {
 			time.Sleep(25 * time.Second)
 			return unavailable(context.Background(), providers.Request{})
@@ -394,6 +399,9 @@ func TestTypingShowsWhileThinking(t *testing.T) {
 		pass(26 * time.Second)
 		if on, off := d.typed("chat1", true), d.typed("chat1", false); on != 3 || off != 1 {
 			t.Errorf("typing shown %d times and hidden %d times, not 3 and 1", on, off)
+		}
+		if want := []string{"1 1 true", "1 1 true", "1 1 true", "1 1 false"}; !slices.Equal(heard, want) {
+			t.Errorf("those who follow heard %q, want %q", heard, want)
 		}
 		d.close()
 	})

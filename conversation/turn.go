@@ -237,6 +237,7 @@ func (t *turn) typing(ctx context.Context, chat string) (end func(hide bool)) {
 	go func() {
 		defer close(done)
 		for showing.Err() == nil {
+			t.p.typing(t.account, t.conversation, true)
 			t.p.accounts.Typing(showing, t.account, chat, true)
 			select {
 			case <-showing.Done():
@@ -247,6 +248,7 @@ func (t *turn) typing(ctx context.Context, chat string) (end func(hide bool)) {
 	return func(hide bool) {
 		stop()
 		<-done
+		t.p.typing(t.account, t.conversation, false)
 		if hide {
 			t.p.accounts.Typing(context.WithoutCancel(ctx), t.account, chat, false)
 		}

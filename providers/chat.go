@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"frontdesk/store"
 
@@ -133,7 +134,7 @@ func (t *chat) ask(ctx context.Context, r *Registry, c *candidate, limit time.Du
 		var got said
 		var err error
 		if q.Stream {
-			got, err = r.stream(ctx, end, c, q)
+			got, err = r.stream(ctx, end, c, q, t.q.Progress)
 		} else {
 			got, err = whole(ctx, c, q)
 		}
@@ -189,7 +190,7 @@ func (a *said) mendCalls() error {
 
 // stream collects an answer chunk by chunk, to notice a silence. Only a chunk
 // is a sign of life; a keep-alive is not.
-func (r *Registry) stream(ctx context.Context, end context.CancelCauseFunc, c *candidate, q openai.ChatCompletionRequest) (said, error) {
+func (r *Registry) stream(ctx context.Context, end context.CancelCauseFunc, c *candidate, q openai.ChatCompletionRequest, progress func(int)) (said, error) {
 	var got said
 	first := r.patience.first
 	if c.ParamStyle == store.ParamsReasoning {
@@ -213,6 +214,9 @@ func (r *Registry) stream(ctx context.Context, end context.CancelCauseFunc, c *c
 			return got, err // io.EOF too: without finish_reason it is a cut
 		}
 		got.add(&text, calls, chunk)
+		if progress != nil {
+			progress(utf8.RuneCountInString(text.String()))
+		}
 		silence.Reset(r.patience.stall)
 		if got.finish != "" {
 			got.text, got.calls = text.String(), inOrder(calls)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,6 +113,25 @@ func TestF08CutStreamIsNeverAnAnswer(t *testing.T) {
 	wantAnswer(t, r, "b", "a:stream_cut a:stream_cut b:ok")
 	if u := s.books(t, r, 1); u.Requests != 2 || u.PromptTokens == 0 || u.CompletionTokens == 0 {
 		t.Errorf("books of cut streams: %+v, want an estimate of what may be billed", u)
+	}
+}
+
+// Whoever waits hears how much has been written, from the beginning again when another
+// provider is asked.
+func TestProgressOfAnAnswerIsHeard(t *testing.T) {
+	t.Parallel()
+	cut := func(w http.ResponseWriter, _ *http.Request) { chunk(streams(w), "Zwölf", "") }
+	a, b := newEndpoint(t, cut), newEndpoint(t, answers("Yes, tulips."))
+	r, _ := start(t, a.row("a", 2), b.row("b", 1))
+	var heard []int
+	q := question
+	q.Progress = func(characters int) { heard = append(heard, characters) }
+	got, err := r.Chat(t.Context(), q)
+	if err != nil || got.Text != "Yes, tulips." {
+		t.Fatalf("answered %q, %v", got.Text, err)
+	}
+	if heard = slices.Compact(heard); !slices.Equal(heard, []int{5, 6, 12}) {
+		t.Errorf("heard of %v characters, want 5 (tried twice), then 6 and 12", heard)
 	}
 }
 

@@ -72,6 +72,11 @@ type Request struct {
 	Pool         string // only providers of this pool; "": all
 	Provider     int64  // this one alone, as when somebody compares; 0: any
 	MaxTokens    int    // longest answer; 0: the provider's own limit
+
+	// Progress hears, while Chat runs, how many characters of its answer the provider
+	// that is asked has written so far; one that is asked next begins again. It must
+	// return at once; nil: nobody hears it.
+	Progress func(characters int)
 }
 
 // Speech asks for the words of a recording.

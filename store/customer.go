@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -42,6 +44,24 @@ func (s *Store) ConversationWith(ctx context.Context, account, contact int64) (C
 	return one[ConversationSummary](ctx, s.pool, conversationSummaries+`
 		where c.account_id = @account and c.merged_into is null and c.`+ofContact("@contact")+` order by c.id limit 1`,
 		pgx.NamedArgs{"account": account, "contact": contact})
+}
+
+// ConversationAt is an account's conversation with whoever has this address now, such as
+// 877770000001@lid, or ErrNotFound.
+func (s *Store) ConversationAt(ctx context.Context, account int64, chat string) (int64, error) {
+	user, server, _ := strings.Cut(chat, "@")
+	kind := "phone"
+	if server == "lid" {
+		kind = "lid"
+	}
+	ids, err := column[int64](ctx, s.pool, `
+		select c.id from contact_address a join conversation c on c.contact_id = a.contact_id
+		where a.value = @user and a.kind = @kind and a.left_at is null and c.account_id = @account and c.merged_into is null`,
+		pgx.NamedArgs{"account": account, "user": user, "kind": kind})
+	if err != nil || len(ids) == 0 {
+		return 0, cmp.Or(err, ErrNotFound)
+	}
+	return ids[0], nil
 }
 
 // ReplyAfter is the customer's first message behind another, or ErrNotFound.

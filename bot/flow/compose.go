@@ -37,6 +37,7 @@ func (r *run) compose(ctx context.Context, s Step) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	q.Progress = r.progress(s, "characters")
 	answer, err := r.e.o.AI.Chat(ctx, q)
 	switch {
 	case ctx.Err() != nil:
@@ -46,17 +47,34 @@ func (r *run) compose(ctx context.Context, s Step) (outcome, error) {
 	case err != nil:
 		return r.fallback(s, map[string]any{"fallback": true, "error": err.Error()})
 	}
-	result := map[string]any{"provider": answer.Provider, "model": answer.Model, "prompt_tokens": answer.PromptTokens, "completion_tokens": answer.CompletionTokens}
+	o := outcome{result: map[string]any{
+		"provider": answer.Provider, "model": answer.Model, "prompt_tokens": answer.PromptTokens, "completion_tokens": answer.CompletionTokens,
+	}}
+	o.noteAttempts(answer)
 	if q.Schema == nil {
-		result["text"] = r.e.o.Plain(answer.Text)
-		return outcome{result: result}, nil
+		o.result["text"] = r.e.o.Plain(answer.Text)
+		return o, nil
 	}
 	value, err := decode([]byte(answer.Text))
 	if err != nil {
 		return outcome{}, perhaps(errors.New("the model's answer is no JSON"))
 	}
-	result["json"], result["text"] = value, answer.Text
-	return outcome{result: result}, nil
+	o.result["json"], o.result["text"] = value, answer.Text
+	return o, nil
+}
+
+// noteAttempts says which tries came to nothing before the answer, by their class: the
+// words of a service may repeat what it was asked.
+func (o *outcome) noteAttempts(a providers.Answer) {
+	var failed []map[string]any
+	for _, try := range a.Attempts {
+		if try.Class != providers.ClassOK {
+			failed = append(failed, map[string]any{"provider": try.Provider, "model": try.Model, "class": try.Class, "took_ms": try.Took.Milliseconds()})
+		}
+	}
+	if len(failed) > 0 {
+		o.note("warn", "The model was asked more than once", map[string]any{"attempts": failed})
+	}
 }
 
 func (r *run) fallback(s Step, result map[string]any) (outcome, error) {

@@ -78,6 +78,7 @@ type Options struct {
 	Queued   func(account, conversation int64) // hears of every message that was queued
 	Accepted func(execution int64)             // hears of every execution that was accepted, which others may run
 	Happened func()                            // hears that events were added, and must not take long
+	Progress func(Progress)                    // hears of steps under way, and must return at once; nil: nobody does
 	Plain    func(markdown string) string      // what a model wrote, as WhatsApp shows it; nil: as it is
 	Log      *slog.Logger
 
@@ -125,6 +126,9 @@ func New(o Options) *Engine {
 	}
 	if o.Happened == nil {
 		o.Happened = func() {}
+	}
+	if o.Progress == nil {
+		o.Progress = func(Progress) {}
 	}
 	if o.Accepted == nil {
 		o.Accepted = func(int64) {}

@@ -188,6 +188,8 @@ type service struct {
 	hold  chan struct{}
 	holds int // calls that are held; guarded by mu
 	fails int // calls that are still answered 500; guarded by mu
+
+	says string // to /list
 }
 
 func newService(t *testing.T) *service {
@@ -219,6 +221,10 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if r.URL.Path == "/list" {
+		fmt.Fprint(w, s.says)
+		return
+	}
 	fmt.Fprintf(w, `{"stock": 3, "path": %q}`, r.URL.Path)
 }
 
@@ -240,6 +246,9 @@ type model struct {
 	mu    sync.Mutex
 	says  string              // "": it fails; guarded by mu
 	asked []providers.Request // guarded by mu
+
+	attempts []providers.Attempt      // of its answers
+	writes   func(progress func(int)) // before it answers; nil: nothing is heard of it
 }
 
 func (m *model) Chat(_ context.Context, q providers.Request) (providers.Answer, error) {
@@ -249,7 +258,10 @@ func (m *model) Chat(_ context.Context, q providers.Request) (providers.Answer, 
 	if m.says == "" {
 		return providers.Answer{}, errors.New("nobody is there")
 	}
-	return providers.Answer{Text: m.says, Provider: "test", Model: "m"}, nil
+	if m.writes != nil {
+		m.writes(q.Progress)
+	}
+	return providers.Answer{Text: m.says, Provider: "test", Model: "m", Attempts: m.attempts}, nil
 }
 
 // memory is a place for files that forgets them.

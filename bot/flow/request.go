@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,7 +36,7 @@ func (r *run) request(ctx context.Context, s Step) (outcome, error) {
 		return outcome{}, perhaps(errors.New("the service cannot be reached: " + hostless(err)))
 	}
 	defer answer.Body.Close()
-	said, err := io.ReadAll(io.LimitReader(answer.Body, mostReply+1))
+	said, err := io.ReadAll(io.LimitReader(r.counted(s, answer.Body), mostReply+1))
 	switch {
 	case err != nil:
 		return outcome{}, perhaps(errors.New("the service's answer broke off"))
@@ -44,7 +45,11 @@ func (r *run) request(ctx context.Context, s Step) (outcome, error) {
 	case len(said) > mostReply:
 		return outcome{}, permanently(errors.New("the service's answer is longer than 1 MiB"))
 	}
-	return outcome{result: map[string]any{"status": answer.StatusCode, "body": read(without(said, secret))}}, nil
+	o := outcome{result: map[string]any{"status": answer.StatusCode, "body": read(without(said, secret))}}
+	if valuesIn(said) > mostValues && json.Valid(said) {
+		o.note("warn", "The service's answer has too many values to look into, so it is kept as text", map[string]any{"values": valuesIn(said), "most": mostValues})
+	}
+	return o, nil
 }
 
 // without is an answer in which a service repeats no secret of ours.

@@ -21,6 +21,7 @@ type run struct {
 	marked time.Time // until then the time was written down
 	ended  bool      // for good
 	held   int       // bytes of results
+	told   time.Time // when it last said how far a step had come
 }
 
 // Bounds of one execution.
@@ -41,6 +42,15 @@ type outcome struct {
 	wait     *store.Await // it goes on then
 	response json.RawMessage
 	stops    bool // nothing comes after it
+	log      []map[string]any
+}
+
+// note adds an event of type log: what an engineer who follows would want to know and no
+// other event says. It holds no text of customers or models, and no secret.
+func (o *outcome) note(level, message string, about map[string]any) {
+	told := map[string]any{"level": level, "message": message}
+	maps.Copy(told, about)
+	o.log = append(o.log, told)
 }
 
 // stepError is a step's failure, and not that of storage.
@@ -180,6 +190,9 @@ func (r *run) keep(ctx context.Context, s Step, kind string, kept store.Executio
 	var told []store.StepEvent
 	if !s.acts() && kind == "step.completed" {
 		told = append(told, r.event("step.started", s, nil))
+	}
+	for _, one := range o.log {
+		told = append(told, r.event("log", s, one))
 	}
 	told = append(told, r.event(kind, s, about))
 	if kept.Ends != "" {

@@ -146,13 +146,13 @@ func (r *run) attach(ctx context.Context, s Step, p *store.Parcel) error {
 		p.Kind = "document"
 		return nil
 	}
-	f, err := r.fetch(ctx, named)
+	f, err := r.fetch(ctx, s, named)
 	p.FileID, p.Kind = &f.ID, f.Natural()
 	return err
 }
 
 // fetch gets a file from an address.
-func (r *run) fetch(ctx context.Context, address string) (store.File, error) {
+func (r *run) fetch(ctx context.Context, s Step, address string) (store.File, error) {
 	if r.e.o.Files == nil || r.e.o.HTTP == nil {
 		return store.File{}, permanently(errors.New("there is no place for files here; set FRONTDESK_FILES_URL"))
 	}
@@ -168,7 +168,7 @@ func (r *run) fetch(ctx context.Context, address string) (store.File, error) {
 	if answer.StatusCode != http.StatusOK {
 		return store.File{}, refusal(answer.StatusCode, "the file cannot be fetched")
 	}
-	f, err := r.e.store.KeepFile(ctx, r.e.o.Files, store.Upload{From: answer.Body, Label: path.Base(q.URL.Path), Most: mostMedia})
+	f, err := r.e.store.KeepFile(ctx, r.e.o.Files, store.Upload{From: r.counted(s, answer.Body), Label: path.Base(q.URL.Path), Most: mostMedia})
 	switch {
 	case errors.Is(err, store.ErrFileTooLarge), errors.Is(err, store.ErrFileEmpty):
 		err = permanently(err)

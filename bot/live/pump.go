@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"slices"
 	"time"
@@ -217,12 +216,13 @@ type Transient struct {
 	AccountID      *int64
 	ConversationID *int64
 	Test           bool
-	Step           json.RawMessage // an object, or nothing
-	Data           json.RawMessage // an object, or nothing
+	Step           any // encoded as an object; nil: there is none
+	Data           any // the same
 }
 
 // Publish tells those who follow now of something transient. It never blocks on a
-// client; who has much to read does not get it.
+// client; who has much to read does not get it. While nobody follows, nothing is
+// encoded.
 func (h *Hub) Publish(t Transient) {
 	rooms := roomsOf(t.ExecutionID, t.FlowID, t.AccountID, t.ConversationID)
 	if !h.followed(rooms) {
@@ -230,12 +230,19 @@ func (h *Hub) Publish(t Transient) {
 	}
 	v := envelope{
 		Type: t.Type, ExecutionID: t.ExecutionID, FlowID: t.FlowID, Flow: t.Flow, AccountID: t.AccountID, ConversationID: t.ConversationID,
-		Time: time.Now().UTC(), Test: t.Test, Step: t.Step,
+		Time: time.Now().UTC(), Test: t.Test, Step: encoded(t.Step),
 	}
-	f := &frame{text: v.fit(members(t.Data)), transient: true}
+	f := &frame{text: v.fit(members(encoded(t.Data))), transient: true}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.spread(f, rooms)
+}
+
+// Followed says whether anybody follows anything here.
+func (h *Hub) Followed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.clients) > 0
 }
 
 func (h *Hub) followed(rooms []Room) bool {

@@ -37,6 +37,11 @@ func newEngine(c *chain, s *Settings, d *database, w *worker) *flow.Engine {
 				a.hub.Wake()
 			}
 		},
+		Progress: func(p flow.Progress) {
+			if a := w.automation.Load(); a != nil {
+				a.progressed(p)
+			}
+		},
 		Plain: func(markdown string) string { return strings.Join(conversation.Bubbles(markdown), "\n\n") },
 	})
 }
@@ -93,6 +98,14 @@ func (a *automation) buffers() int {
 func (a *automation) happened(events []store.Event) {
 	a.engine.Hear(events)
 	a.deliverer.Wake()
+}
+
+// progressed tells those who follow how far a step has come.
+func (a *automation) progressed(p flow.Progress) {
+	a.hub.Publish(live.Transient{
+		Type: "step.progress", ExecutionID: &p.ExecutionID, FlowID: &p.FlowID, Flow: p.Flow, AccountID: p.AccountID, ConversationID: p.ConversationID,
+		Test: p.Test, Step: p.Step, Data: map[string]int{p.Unit: p.Done},
+	})
 }
 
 // heard passes rings on.

@@ -95,6 +95,7 @@ type stage struct {
 
 	renewed, open atomic.Int64
 	over          atomic.Bool // the first element leaves its room
+	beside        string      // what else is on the page
 
 	mu    sync.Mutex
 	rooms []string    // of the last stream; guarded by mu
@@ -107,7 +108,7 @@ func newStage(t *testing.T) *stage {
 	mux := http.NewServeMux()
 	mux.Handle("/assets/", http.StripPrefix("/assets/", http.FileServer(http.Dir("../../bot/web/assets"))))
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, `<!DOCTYPE html><script src="/assets/htmx.min.js" defer></script><script src="/assets/live.js" defer></script>%s<p data-room="all"></p>`, s.part())
+		fmt.Fprintf(w, `<!DOCTYPE html><script src="/assets/htmx.min.js" defer></script><script src="/assets/live.js" defer></script>%s<p data-room="all"></p>%s`, s.part(), s.beside)
 	})
 	mux.HandleFunc("/part", func(w http.ResponseWriter, _ *http.Request) {
 		s.renewed.Add(1)
@@ -173,4 +174,38 @@ func TestPageRenewsItselfWhenItsRoomStirsByOneStreamForAllRooms(t *testing.T) {
 	if n := s.renewed.Load(); n < 2 || n > 6 {
 		t.Errorf("the part was renewed %d times", n)
 	}
+}
+
+// What is over at once is shown in its place, and asks the server for nothing.
+func TestPageShowsWhoTypesAndHowFarAStepIsWithoutRenewing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.beside = `<p data-typing="3" data-from="customer" hidden>The customer is typing…</p><p data-typing="3" data-from="us" hidden>We are</p><span data-progress="7:1"></span>`
+	ctx := browse(t)
+	must(t, chromedp.Do(ctx, chromedp.Navigate(s.URL)))
+	eventually(t, time.Minute, "the stream", func() bool { return s.open.Load() == 1 })
+	shown := func() string {
+		return evaluated[string](ctx, t, `[...document.querySelectorAll("[data-typing]")].filter(e => !e.hidden).map(e => e.dataset.from).join() + "|" + document.querySelector("[data-progress]").textContent`)
+	}
+	shows := func(want string) {
+		t.Helper()
+		eventually(t, time.Minute, "the page to show "+want, func() bool { return shown() == want })
+	}
+	s.stirs <- `{"type": "typing", "conversation_id": 4, "data": {"from": "customer", "typing": true}}`
+	s.stirs <- `{"type": "step.progress", "execution_id": 8, "step": {"position": 1}, "data": {"characters": 10}}`
+	s.stirs <- `{"type": "typing", "conversation_id": 3, "data": {"from": "customer", "typing": true}}`
+	shows("customer|")
+	s.stirs <- `{"type": "step.progress", "execution_id": 7, "step": {"position": 1}, "data": {"characters": 120}}`
+	shows("customer|120 characters so far")
+	s.stirs <- `{"type": "typing", "conversation_id": 3, "data": {"from": "us", "typing": true}}`
+	shows("customer,us|120 characters so far")
+	s.stirs <- `{"type": "typing", "conversation_id": 3, "data": {"from": "us", "typing": false}}`
+	s.stirs <- `{"type": "step.progress", "execution_id": 7, "step": {"position": 1}, "data": {"bytes": 512}}`
+	shows("customer|512 bytes so far")
+	if n := s.renewed.Load(); n != 0 {
+		t.Errorf("the page was renewed %d times by what is over at once", n)
+	}
+	s.stirs <- `{"type": "message.received", "conversation_id": 3}`
+	shows("|512 bytes so far")
+	eventually(t, time.Minute, "the part to renew itself", func() bool { return s.renewed.Load() > 0 })
 }

@@ -254,6 +254,7 @@ type endpoint struct {
 	away   atomic.Bool  // it refuses everything
 	slow   atomic.Int64
 	prefix string
+	halves func() // what happens between two halves of an answer; nil: it comes as one
 }
 
 func newEndpoint(t testing.TB) *endpoint {
@@ -327,6 +328,13 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
+	if e.halves != nil {
+		half := len(said) / 2
+		fmt.Fprintf(w, "data: {\"choices\":[{\"delta\":{\"content\":%q}}]}\n\n", said[:half])
+		_ = http.NewResponseController(w).Flush()
+		e.halves()
+		said = said[half:]
+	}
 	fmt.Fprintf(w, "data: {\"choices\":[{\"delta\":{\"content\":%q}}]}\n\n", said)
 	fmt.Fprint(w, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -26,9 +27,11 @@ import (
 // customers are.
 const sandboxPhone = "12025550100"
 
-// sandboxReport is what the child says on its standard output once it is ready.
+// sandboxReport is what the child says on its standard output: once it is ready, and
+// whenever somebody types.
 type sandboxReport struct {
-	Control string `json:"control"` // address of the loopback WhatsApp's controls
+	Control string `json:"control,omitempty"` // address of the loopback WhatsApp's controls
+	Typed   *typed `json:"typed,omitempty"`
 }
 
 // sandbox is the child process that holds the loopback WhatsApp and its
@@ -38,6 +41,7 @@ type sandbox struct {
 	log  *slog.Logger
 	args []string
 	env  []string
+	to   audience
 
 	stopping context.CancelFunc
 	done     chan struct{}
@@ -47,8 +51,9 @@ type sandbox struct {
 	control *wasim.Control // nil until the child is ready; guarded by mu
 }
 
-// startSandbox starts the child, if settings ask for it.
-func startSandbox(ctx context.Context, c *chain, s *Settings, d *database) (*sandbox, error) {
+// startSandbox starts the child, if settings ask for it. Those of audience hear who types
+// there.
+func startSandbox(ctx context.Context, c *chain, s *Settings, d *database, to audience) (*sandbox, error) {
 	if !s.sandbox() {
 		return nil, nil //nolint:nilnil // no sandbox is an answer
 	}
@@ -56,7 +61,7 @@ func startSandbox(ctx context.Context, c *chain, s *Settings, d *database) (*san
 	if err != nil {
 		return nil, err
 	}
-	b := &sandbox{log: c.log, args: []string{executable, "sandbox"}, done: make(chan struct{})}
+	b := &sandbox{log: c.log, args: []string{executable, "sandbox"}, to: to, done: make(chan struct{})}
 	b.env = append(os.Environ(), "DATABASE_URL="+d.dsn, "FRONTDESK_DATA_DIR="+s.DataDir, "FRONTDESK_SECRET_KEY_FILE="+s.keyFile(),
 		"FRONTDESK_SANDBOX=off", "FRONTDESK_WHATSAPP_URL=", "FRONTDESK_WHATSAPP_CERT_KEY=")
 	ctx, b.stopping = context.WithCancel(context.WithoutCancel(ctx))
@@ -134,13 +139,17 @@ func (b *sandbox) attach(ctx context.Context, input io.Closer) {
 	}
 }
 
-// listenTo reads the child's report and then waits for the end of its output.
+// listenTo reads the child's reports until the end of its output.
 func (b *sandbox) listenTo(output io.Reader) {
 	lines := bufio.NewScanner(output)
 	for lines.Scan() {
 		var r sandboxReport
-		if json.Unmarshal(lines.Bytes(), &r) == nil && r.Control != "" {
+		switch err := json.Unmarshal(lines.Bytes(), &r); {
+		case err != nil:
+		case r.Control != "":
 			b.setControl(wasim.NewControl(r.Control))
+		case r.Typed != nil:
+			b.to.hear(*r.Typed)
 		}
 	}
 }
@@ -249,12 +258,47 @@ func startChild(ctx context.Context, c *chain, s *Settings) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := startWorker(ctx, c, s, d, store.KindSandbox, client)
+	say := startReports(c)
+	w, err := startWorker(ctx, c, s, d, store.KindSandbox, client, audience{hear: func(t typed) { say(sandboxReport{Typed: &t}) }})
 	if err != nil {
 		return nil, err
 	}
 	startPairing(ctx, c, s, d, loopback)
-	return w, json.NewEncoder(os.Stdout).Encode(sandboxReport{Control: loopback.ControlURL()})
+	say(sandboxReport{Control: loopback.ControlURL()})
+	return w, nil
+}
+
+// mostReports may wait for the parent; others are forgotten.
+const mostReports = 64
+
+// startReports returns what says something to the parent, without waiting for it. A
+// parent that has gone is no reason to end at once.
+func startReports(c *chain) (say func(sandboxReport)) {
+	signal.Ignore(syscall.SIGPIPE)
+	reports, stop, done := make(chan sandboxReport, mostReports), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		out := json.NewEncoder(os.Stdout)
+		for {
+			select {
+			case r := <-reports:
+				_ = out.Encode(r)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	c.add("reports", 100*time.Millisecond, func(context.Context) error {
+		close(stop)
+		<-done
+		return nil
+	})
+	return func(r sandboxReport) {
+		select {
+		case reports <- r:
+		default:
+		}
+	}
 }
 
 // lockSandbox waits for the sandbox of a killed frontdesk to end: both would

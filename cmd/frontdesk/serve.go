@@ -113,11 +113,15 @@ func startAbove(ctx context.Context, c *chain, s *Settings, d *database, listene
 	if err != nil {
 		return nil, nil, err
 	}
-	box, err := startSandbox(ctx, c, s, d)
+	follow := audience{
+		hear:  func(t typed) { automated.Load().typed(t) },
+		there: func() bool { return automated.Load().followed() },
+	}
+	box, err := startSandbox(ctx, c, s, d, follow)
 	if err != nil {
 		return nil, nil, err
 	}
-	w, err := startWorker(ctx, c, s, d, store.KindWhatsApp, client)
+	w, err := startWorker(ctx, c, s, d, store.KindWhatsApp, client, follow)
 	if err != nil {
 		return nil, nil, err
 	}

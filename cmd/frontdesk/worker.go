@@ -31,8 +31,9 @@ type worker struct {
 	manager *bot.Manager
 }
 
-// startWorker starts the parts of a worker and adds them to the chain.
-func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind string, web *http.Client) (*worker, error) {
+// startWorker starts the parts of a worker and adds them to the chain. Those of audience
+// hear who types.
+func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind string, web *http.Client, to audience) (*worker, error) {
 	w := &worker{ringer: d.NewRinger(), process: thisProcess(kind, s)}
 	var err error
 	if w.files, err = openFiles(ctx, s, d, w.process); err != nil {
@@ -58,12 +59,13 @@ func startWorker(ctx context.Context, c *chain, s *Settings, d *database, kind s
 		Log: c.log, HTTP: web, Lease: s.Limits.Lease, Debounce: conversation.Debounce, Consent: conversation.Consent, Subscribers: s.Limits.Subscribers,
 		LedgerRecipients: s.Limits.LedgerRecipients, LedgerEntries: s.Limits.LedgerEntries, LedgerCleanup: s.Limits.LedgerCleanup,
 		RateWindow: s.Limits.RateWindow, MediaBytes: int64(s.Limits.MediaMiB) << 20,
-		Bell: w.heard, Note: w.ringer.Note,
+		Bell: w.heard, Note: w.ringer.Note, Typing: to.typing("customer"), Watched: to.there,
 		Received: func(account, conversation int64, wait time.Duration) { w.turns.Wake(account, conversation, wait) },
 	})
 	w.turns = conversation.New(conversation.Options{
 		Store: d.Store, Accounts: w.manager, AI: w.ai, Files: w.files, Log: c.log, Turns: s.Limits.Turns, TurnTimeout: s.Limits.TurnTimeout,
 		QueueWatch: s.Limits.QueueWatch, Drain: s.Limits.Drain, HTTP: providers.Guarded(s.AllowPrivate), Library: w.library, Flows: startable{w.engine},
+		Typing: to.typing("us"),
 	})
 	if err := w.manager.Start(ctx); err != nil {
 		return nil, err
