@@ -90,10 +90,8 @@ func (e *Engine) wanted(ctx context.Context, d prepared, s Start) (n store.NewEx
 	if valuesIn(n.Trigger) > mostValues {
 		return n, &InputError{[]string{fmt.Sprintf("/body: it holds more than %d values", mostValues)}}
 	}
-	if d.input != nil {
-		if err := d.input.Validate(s.Trigger["body"]); err != nil {
-			return n, inputError(err)
-		}
+	if err := d.checkInput(s.Trigger["body"]); err != nil {
+		return n, err
 	}
 	if !d.Trigger.When.Holds(values) {
 		n.Step = len(d.Steps) // it ends at once, and can be looked at
@@ -106,6 +104,26 @@ func (e *Engine) wanted(ctx context.Context, d prepared, s Start) (n store.NewEx
 		err = e.address(ctx, d.Definition, values, &n)
 	}
 	return n, err
+}
+
+// CheckInput says with an *InputError that Accept would refuse a body, so that nobody
+// keeps files for it.
+func (e *Engine) CheckInput(ctx context.Context, flow int64, version int, body any) error {
+	d, err := e.definition(ctx, flow, version)
+	if err != nil {
+		return err
+	}
+	return d.checkInput(store.Clean(body))
+}
+
+func (d prepared) checkInput(body any) error {
+	if d.input == nil {
+		return nil
+	}
+	if err := d.input.Validate(body); err != nil {
+		return inputError(err)
+	}
+	return nil
 }
 
 // inputError says what the schema of an input finds wrong.

@@ -434,15 +434,9 @@ func (v *visit) checkLength(k kind) error {
 
 // accept hands the delivery over. It is stored even if its sender leaves meanwhile.
 func (v *visit) accept(ctx context.Context, c content) (Receipt, error) {
-	d := v.delivery(c)
-	if v.target.Check != nil {
-		if errs := v.target.Check(d.Body); len(errs) > 0 {
-			return Receipt{}, refuse(http.StatusUnprocessableEntity, "invalid_body", "The body does not fit what this webhook takes", errs...)
-		}
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acceptTime)
 	defer cancel()
-	return v.i.desk.Accept(ctx, d)
+	return v.i.desk.Accept(ctx, v.delivery(c))
 }
 
 // callersFault says that a request was refused for what its sender did.

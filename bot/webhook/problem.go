@@ -30,8 +30,8 @@ type problem struct {
 // Error is the detail.
 func (p *problem) Error() string { return p.Detail }
 
-func refuse(status int, code, detail string, errs ...string) *problem {
-	return &problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail, Errors: errs, Err: detail}
+func refuse(status int, code, detail string) *problem {
+	return &problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail, Err: detail}
 }
 
 func unauthorized(detail string) *problem {

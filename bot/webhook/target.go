@@ -13,15 +13,14 @@ type Target struct {
 	Flow    int64 // that it starts
 	Version int   // of it
 	ID      string
-	Gone    bool                    // deliberately deleted
-	Methods []string                // none: GET, POST, PUT, PATCH and DELETE
-	Auth    string                  // AuthNone and the like
-	Header  string                  // AuthHMAC: where the signature is
-	Secrets []string                // all that are good now
-	Quota   int                     // requests of correctly signed callers in any minute; 0: they count by address
-	Dedupe  string                  // path in the trigger such as trigger.body.id; "": only headers name a delivery
-	Sync    bool                    // the caller waits for the flow's result
-	Check   func(body any) []string // problems of the body, with JSON pointers; nil: anything goes
+	Gone    bool     // deliberately deleted
+	Methods []string // none: GET, POST, PUT, PATCH and DELETE
+	Auth    string   // AuthNone and the like
+	Header  string   // AuthHMAC: where the signature is
+	Secrets []string // all that are good now
+	Quota   int      // requests of correctly signed callers in any minute; 0: they count by address
+	Dedupe  string   // path in the trigger such as trigger.body.id; "": only headers name a delivery
+	Sync    bool     // the caller waits for the flow's result
 }
 
 // Delivery is one request that passed every check.

@@ -263,3 +263,31 @@ func followed(ctx context.Context, t *testing.T, ws *websocket.Conn, last string
 		}
 	}
 }
+
+// Files of a delivery that the flow does not want are not kept for a moment.
+func TestDeliveryThatItsFlowDoesNotWantKeepsNoFile(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.start()
+	path := r.put(`{"name": "photo", "trigger": {"type": "webhook", "input": {"type": "object", "required": ["order"]}}, "steps": [{"id": "x", "type": "text", "text": "x"}]}`)
+	db := r.database()
+	kept := func() (files int64) {
+		must(t, db.QueryRow(t.Context(), `select coalesce(pg_sequence_last_value('file_id_seq'), 0)`).Scan(&files))
+		return files
+	}
+	status, said := upload(t, from(8), r.address+path, 1<<10)
+	if status != http.StatusUnprocessableEntity || said["code"] != "bad_input" || kept() != 0 {
+		t.Errorf("answered %d %v, and %d files were kept", status, said, kept())
+	}
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	must(t, form.WriteField("order", "7"))
+	part, err := form.CreateFormFile("file", "photo.txt")
+	must(t, err)
+	_, err = part.Write([]byte("x"))
+	must(t, err)
+	must(t, form.Close())
+	if status, said := called(t, from(8), http.MethodPost, r.address+path, form.FormDataContentType(), &body); status != http.StatusAccepted || kept() != 1 {
+		t.Errorf("answered %d %v, and %d files were kept", status, said, kept())
+	}
+}
