@@ -207,7 +207,7 @@ func TestChecksComeInTheirOrder(t *testing.T) {
 
 func TestWrongBodyIsNamedByPointers(t *testing.T) {
 	b := newBooth(t, Options{})
-	b.desk.refusal = &Refusal{Status: http.StatusUnprocessableEntity, Code: "bad_input", Errors: []string{"/body/id: is missing"}}
+	b.desk.refusal = &Refusal{Status: http.StatusUnprocessableEntity, Code: "bad_input", Detail: "The body is not as the flow wants it", Errors: []string{"/body/id: is missing"}}
 	h := b.post("/webhook/open", `{}`)
 	h.wantProblem(t, http.StatusUnprocessableEntity, "bad_input")
 	if got := fmt.Sprint(h.json(t)["errors"]); got != "[/body/id: is missing]" {
