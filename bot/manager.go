@@ -80,6 +80,7 @@ type records interface {
 	KeepMedia(ctx context.Context, message int64, f store.File) error
 	PutOffMedia(ctx context.Context, message int64, wait time.Duration, why string) error
 	AwaitPhone(ctx context.Context, message int64, wait time.Duration, why string) error
+	NotAsked(ctx context.Context, message int64, why string) error
 	GiveUpMedia(ctx context.Context, message int64, state, why string) error
 	RenewMedia(ctx context.Context, j store.MediaJob, reference []byte) error
 	File(ctx context.Context, id int64) (store.File, error)

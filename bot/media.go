@@ -184,10 +184,14 @@ func (f *media) askPhone(ctx context.Context, l *link, j store.MediaJob) error {
 		return err
 	}
 	about := &types.MessageInfo{ID: j.WaID, MessageSource: types.MessageSource{Chat: chat, Sender: chat, IsFromMe: j.Ours}}
-	if err := l.client.SendMediaRetryReceipt(ctx, about, part.GetMediaKey()); err != nil {
-		return f.i.m.store.PutOffMedia(ctx, j.MessageID, phoneTime, plain(err))
+	// The phone may answer before this returns, so it is written down first.
+	if err := f.i.m.store.AwaitPhone(ctx, j.MessageID, phoneTime, "WhatsApp does not have this file any more; the phone was asked for it"); err != nil {
+		return err
 	}
-	return f.i.m.store.AwaitPhone(ctx, j.MessageID, phoneTime, "WhatsApp does not have this file any more; the phone was asked for it")
+	if err := l.client.SendMediaRetryReceipt(ctx, about, part.GetMediaKey()); err != nil {
+		return f.i.m.store.NotAsked(ctx, j.MessageID, plain(err))
+	}
+	return nil
 }
 
 // uploadedAgain is told where the phone has put a file, or that it has not.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -195,6 +196,41 @@ func TestFilesSurviveWhateverBefallsThem(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hasty has the phone upload a file again before anybody has written down that it was
+// asked, if it can.
+type hasty struct {
+	*store.Store
+
+	renewed chan struct{}
+	renew   sync.Once
+}
+
+func (h *hasty) AwaitPhone(ctx context.Context, message int64, wait time.Duration, why string) error {
+	select {
+	case <-h.renewed:
+	case <-time.After(300 * time.Millisecond): // it has that long
+	}
+	return h.Store.AwaitPhone(ctx, message, wait, why)
+}
+
+func (h *hasty) RenewMedia(ctx context.Context, j store.MediaJob, reference []byte) error {
+	defer h.renew.Do(func() { close(h.renewed) })
+	return h.Store.RenewMedia(ctx, j, reference)
+}
+
+func TestFileIsFetchedAtOnceHoweverQuicklyThePhoneUploadsItAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.manager("a", func(o *bot.Options) { o.Store = &hasty{Store: w.store, renewed: make(chan struct{})} })
+	account := w.pair(desk)
+	must(t, w.wa.Fault(wasim.Fault{Kind: wasim.MediaGone, Account: desk}))
+	began := time.Now()
+	_, err := w.wa.Customer(customer).SendMedia(t.Context(), desk, samples()["image"])
+	must(t, err)
+	w.last(account, "the file to be stored", func(m store.ChatMessage) bool { return m.FileState == "stored" })
+	t.Logf("stored after %s", time.Since(began))
 }
 
 func TestFilesThatWaitAreFetchedAfterARestart(t *testing.T) {

@@ -158,6 +158,14 @@ func (s *Store) AwaitPhone(ctx context.Context, message int64, wait time.Duratio
 	return err
 }
 
+// NotAsked takes AwaitPhone back, but for its wait: the phone could not be asked, and why.
+func (s *Store) NotAsked(ctx context.Context, message int64, why string) error {
+	_, err := s.pool.Exec(ctx, `
+		update media set asked = asked - 1, attempts = attempts + 1, failure = @why where message_id = @message and state = 'wanted' and asked > 0`,
+		pgx.NamedArgs{"message": message, "why": why})
+	return err
+}
+
 // GiveUpMedia says that a file will not come: failed, gone or too_large.
 func (s *Store) GiveUpMedia(ctx context.Context, message int64, state, why string) error {
 	_, err := s.pool.Exec(ctx, `update media set state = @state, failure = @why where message_id = @message and state = 'wanted'`,
