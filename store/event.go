@@ -141,11 +141,12 @@ const droppedCursor = "dropped"
 // EventsKeptSince says whether every event behind p is still there: none of those that
 // were dropped is behind it. A database that has noted no drop yet (one of an earlier
 // release may have dropped some) knows it only of places that have an event at or
-// before them, as the oldest go first.
+// before them, as the oldest go first. A place of another Postgres, from which this one
+// was restored, says nothing here.
 func (s *Store) EventsKeptSince(ctx context.Context, p Place) (bool, error) {
 	var kept bool
 	err := s.pool.QueryRow(ctx, `
-		select coalesce(
+		select @xid < pg_snapshot_xmax(pg_current_snapshot())::text::bigint and coalesce(
 		  (select (xid, id) <= (@xid::bigint::text::xid8, @id) from event_cursor where name = @dropped),
 		  exists (select from event where (xid, id) <= (@xid::bigint::text::xid8, @id)))`,
 		pgx.NamedArgs{"xid": p.XID, "id": p.ID, "dropped": droppedCursor}).Scan(&kept)

@@ -34,6 +34,9 @@ func (s *Store) Migrate(ctx context.Context, upgradeWhatsApp func(context.Contex
 	if err := s.migrateOwn(ctx); err != nil {
 		return fmt.Errorf("migrate schema frontdesk: %w", err)
 	}
+	if err := s.adoptEvents(ctx); err != nil {
+		return fmt.Errorf("adopt the events of a dump: %w", err)
+	}
 	if err := upgradeWhatsApp(ctx, s.whatsDB); err != nil {
 		return fmt.Errorf("migrate schema whatsmeow: %w", err)
 	}
