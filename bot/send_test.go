@@ -334,7 +334,7 @@ func TestWhoFollowsHearsThatACustomerTypes(t *testing.T) {
 	w.manager("a", func(o *bot.Options) {
 		o.Typing = func(account, conversation int64, on bool) { heard <- fmt.Sprint(account, conversation, on) }
 		o.Watched = func() bool {
-			signs.Add(1)
+			defer signs.Add(1)
 			return watched.Load()
 		}
 	})

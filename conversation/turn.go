@@ -244,11 +244,11 @@ func (t *turn) typing(ctx context.Context, chat string) (end func(hide bool)) {
 			case <-time.After(typingEvery):
 			}
 		}
+		t.p.typing(t.account, t.conversation, false) // whoever is asked may never return
 	}()
 	return func(hide bool) {
 		stop()
 		<-done
-		t.p.typing(t.account, t.conversation, false)
 		if hide {
 			t.p.accounts.Typing(context.WithoutCancel(ctx), t.account, chat, false)
 		}

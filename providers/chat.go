@@ -214,7 +214,7 @@ func (r *Registry) stream(ctx context.Context, end context.CancelCauseFunc, c *c
 			return got, err // io.EOF too: without finish_reason it is a cut
 		}
 		got.add(&text, calls, chunk)
-		if progress != nil {
+		if progress != nil && text.Len() > 0 {
 			progress(utf8.RuneCountInString(text.String()))
 		}
 		silence.Reset(r.patience.stall)

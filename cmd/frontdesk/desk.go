@@ -49,8 +49,10 @@ func (k *desk) Target(ctx context.Context, id string) (webhook.Target, error) {
 // Accept stores a delivery's files and its execution. Files of a delivery that came
 // before, or is refused, do not stay.
 func (k *desk) Accept(ctx context.Context, d webhook.Delivery) (webhook.Receipt, error) {
-	if err := k.engine.CheckInput(ctx, d.Flow, d.Version, d.Body); err != nil {
-		return webhook.Receipt{}, refusalOf(err)
+	if len(d.Files) > 0 {
+		if err := k.engine.CheckInput(ctx, d.Flow, d.Version, d.Body); err != nil {
+			return webhook.Receipt{}, refusalOf(err)
+		}
 	}
 	kept, err := k.keep(ctx, d.Files)
 	if err != nil {

@@ -195,6 +195,8 @@ func TestPageShowsWhoTypesAndHowFarAStepIsWithoutRenewing(t *testing.T) {
 	s.stirs <- `{"type": "step.progress", "execution_id": 8, "step": {"position": 1}, "data": {"characters": 10}}`
 	s.stirs <- `{"type": "typing", "conversation_id": 3, "data": {"from": "customer", "typing": true}}`
 	shows("customer|")
+	s.stirs <- `{"type": "step.progress", "execution_id": 7, "step": {"position": 1}, "data": {"characters": 0}}`
+	shows("customer|0 characters so far")
 	s.stirs <- `{"type": "step.progress", "execution_id": 7, "step": {"position": 1}, "data": {"characters": 120}}`
 	shows("customer|120 characters so far")
 	s.stirs <- `{"type": "typing", "conversation_id": 3, "data": {"from": "us", "typing": true}}`
@@ -202,6 +204,8 @@ func TestPageShowsWhoTypesAndHowFarAStepIsWithoutRenewing(t *testing.T) {
 	s.stirs <- `{"type": "typing", "conversation_id": 3, "data": {"from": "us", "typing": false}}`
 	s.stirs <- `{"type": "step.progress", "execution_id": 7, "step": {"position": 1}, "data": {"bytes": 512}}`
 	shows("customer|512 bytes so far")
+	evaluated[bool](ctx, t, `setTimeout(() => { document.title = "later"; }, 400) > 0`) // behind every renewal that is due
+	eventually(t, time.Minute, "time to pass", func() bool { return evaluated[string](ctx, t, `document.title`) == "later" })
 	if n := s.renewed.Load(); n != 0 {
 		t.Errorf("the page was renewed %d times by what is over at once", n)
 	}

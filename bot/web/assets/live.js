@@ -18,7 +18,7 @@
   };
   const progress = ({ execution_id, step, data }) => {
     const place = document.querySelector(`[data-progress="${execution_id}:${step.position}"]`);
-    if (place) place.textContent = data.characters ? `${data.characters} characters so far` : `${data.bytes} bytes so far`;
+    if (place) place.textContent = "characters" in data ? `${data.characters} characters so far` : `${data.bytes} bytes so far`;
   };
   const hear = ({ data }) => {
     const said = JSON.parse(data);
