@@ -216,7 +216,11 @@ func (o *outbox) hold(ctx context.Context, b store.Claimed, cause error) error {
 	if err := o.i.m.store.MarkUnsent(ctx, b.ID, plain(cause)); err != nil {
 		return err
 	}
-	return o.i.m.store.Hold(ctx, b.ConversationID)
+	if err := o.i.m.store.Hold(ctx, b.ConversationID, b.LastSeq); err != nil {
+		return err
+	}
+	o.add(b.ConversationID, true) // the customer may have written meanwhile
+	return nil
 }
 
 // reachedOut says that WhatsApp does not let the account begin this chat: error 463.

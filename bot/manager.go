@@ -89,7 +89,7 @@ type records interface {
 	MarkUncertain(ctx context.Context, id int64) error
 	MarkUnsent(ctx context.Context, id int64, why string) error
 	MarkFailed(ctx context.Context, id int64, failure string) error
-	Hold(ctx context.Context, conversation int64) error
+	Hold(ctx context.Context, conversation, seq int64) error
 	Tries(ctx context.Context, account, conversation int64, window time.Duration) ([]store.Tried, error)
 	MarkReceipts(ctx context.Context, marks []store.Mark) error
 	OutboundContent(ctx context.Context, account int64, waID string) (store.Claimed, error)

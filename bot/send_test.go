@@ -1,6 +1,7 @@
 package bot_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -196,6 +197,35 @@ func TestChatThatWhatsAppRefusesWaitsForTheEndOfTheRestriction(t *testing.T) {
 	w.awaitStatus(account, store.StatusConnected)
 }
 
+// timely has the customer write just before a chat that WhatsApp refused is held.
+type timely struct {
+	*store.Store
+
+	write func()
+}
+
+func (s *timely) Hold(ctx context.Context, conversation, seq int64) error {
+	s.write()
+	return s.Store.Hold(ctx, conversation, seq)
+}
+
+func TestRefusedChatGoesOnWhenTheCustomerWritesMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	received := make(chan struct{})
+	w.manager("a", func(o *bot.Options) {
+		o.Received = func(int64, int64, time.Duration) { close(received) }
+		o.Store = &timely{w.store, func() {
+			w.write(customer, desk, 1, 1)
+			<-received
+		}}
+	})
+	account := w.pair(desk)
+	must(t, w.wa.Fault(wasim.Fault{Kind: wasim.Nack, Account: desk, Customer: customer, Code: 463, Count: 1}))
+	w.say(account, customer, "answer 1")
+	numbered(t, bodies(w.awaitAnswers(customer, desk, 1)), "answer", 1)
+}
+
 func TestRefusedChatGoesOnWhenTheCustomerWrites(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -297,7 +327,13 @@ func TestCustomerWhoTypesIsWaitedFor(t *testing.T) {
 	w := newWorld(t)
 	var mu sync.Mutex
 	var waits []time.Duration
+	var signs atomic.Int64 // that were dealt with
 	w.manager("a", func(o *bot.Options) {
+		o.Typing = func(int64, int64, bool) {}
+		o.Watched = func() bool {
+			signs.Add(1)
+			return false
+		}
 		o.Received = func(_, _ int64, wait time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -316,6 +352,7 @@ func TestCustomerWhoTypesIsWaitedFor(t *testing.T) {
 	w.write(customer, desk, 1, 1) // the phone's name comes with it, and presence needs one
 	eventually(t, "presence", func() bool { return w.wa.Stats()["presence.available"] >= 1 })
 	must(t, w.wa.Customer(stranger).SetTyping(desk, true)) // nothing of theirs waits yet
+	eventually(t, "the first sign", func() bool { return signs.Load() == 1 })
 	w.write(stranger, desk, 1, 1)
 	eventually(t, "the message", func() bool { return heard() == 2 })
 	must(t, w.wa.Customer(stranger).SetTyping(desk, false))

@@ -73,6 +73,7 @@ type Claimed struct {
 	FileID         *int64
 	Reference      []byte // what WhatsApp has of the file; nil: it has to be uploaded
 	Attempts       int
+	LastSeq        int64          // the last that the customer had said when it was taken
 	NextIn         *time.Duration // until the conversation's next bubble is due, if that is within Horizon
 	Answers        bool           // the next ones answer a customer
 }
@@ -118,7 +119,7 @@ func (s *Store) Claim(ctx context.Context, conversation int64, p Process) (Claim
 		  and l.account_id = o.account_id and l.owner = @me and l.lease_until > clock()
 		  and a.id = o.account_id and not `+held+`
 		  and o.sent_at is null and o.cancelled_at is null and o.failed_at is null
-		returning o.id, o.wa_id, o.conversation_id, c.chat, o.body, o.reply_to, o.kind, o.extra, o.file_id, o.reference, o.account_id, o.attempts,
+		returning o.id, o.wa_id, o.conversation_id, c.chat, o.body, o.reply_to, o.kind, o.extra, o.file_id, o.reference, o.account_id, o.attempts, c.last_seq,
 		  (select greatest(min(n.due_at) - clock(), interval '0') from outbound n
 		   where n.conversation_id = o.conversation_id and n.id <> o.id and `+pending+` and n.due_at <= clock() + @horizon::interval
 		   having count(*) > 0) as next_in,
@@ -176,9 +177,10 @@ func (s *Store) MarkUnsent(ctx context.Context, id int64, why string) error {
 }
 
 // Hold leaves a conversation alone while its account is restricted, as WhatsApp
-// refused a bubble of it; a word of the customer ends that.
-func (s *Store) Hold(ctx context.Context, conversation int64) error {
-	_, err := s.pool.Exec(ctx, `update conversation set held_seq = last_seq where id = @id`, pgx.NamedArgs{"id": conversation})
+// refused a bubble of it that was claimed when the customer had said all up to seq;
+// a later word of theirs ends that.
+func (s *Store) Hold(ctx context.Context, conversation, seq int64) error {
+	_, err := s.pool.Exec(ctx, `update conversation set held_seq = greatest(held_seq, @seq) where id = @id`, pgx.NamedArgs{"id": conversation, "seq": seq})
 	return err
 }
 
@@ -256,7 +258,7 @@ func (s *Store) CancelMessage(ctx context.Context, account, id int64) (Outbound,
 // ErrNotFound when it is not ours.
 func (s *Store) OutboundContent(ctx context.Context, account int64, waID string) (Claimed, error) {
 	return s.claimed(one[Claimed](ctx, s.pool, `
-		select o.id, o.wa_id, o.conversation_id, c.chat, o.body, o.reply_to, o.kind, o.extra, o.file_id, o.reference, o.account_id, o.attempts, null::interval as next_in, false as answers
+		select o.id, o.wa_id, o.conversation_id, c.chat, o.body, o.reply_to, o.kind, o.extra, o.file_id, o.reference, o.account_id, o.attempts, c.last_seq, null::interval as next_in, false as answers
 		from outbound o join conversation c on c.id = o.conversation_id
 		where o.wa_id = @wa_id and o.account_id = @account`,
 		pgx.NamedArgs{"account": account, "wa_id": waID}))

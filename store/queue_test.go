@@ -206,7 +206,7 @@ func TestRestrictedAccountBeginsNoChatsAndAnswersRunningOnes(t *testing.T) {
 	}
 
 	must(t, d.MarkUnsent(t.Context(), c.ID, "463"))
-	must(t, d.Hold(t.Context(), r.ConversationID))
+	must(t, d.Hold(t.Context(), r.ConversationID, r.Seq))
 	if _, err := d.Claim(t.Context(), r.ConversationID, d.process); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a held chat was claimed: %v", err)
 	}
