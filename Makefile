@@ -16,7 +16,7 @@ test: current ## everything a change must pass
 	@echo "== test"; go test -race -count=1 -timeout 15m -p 2 $$(go list ./... | grep -vx -e frontdesk/bot -e frontdesk/bot/web -e frontdesk/cmd/frontdesk)
 	@go test -count=1 -timeout 11m ./bot/web
 	@go test -count=1 -timeout 11m -parallel 8 ./bot # its tests wait for whatsmeow more than they work
-	@go test -count=1 -timeout 20m -parallel 4 ./cmd/frontdesk # neither do these: two at once leave the machine idle
+	@go test -count=1 -timeout 20m -parallel 3 ./cmd/frontdesk # neither do these: two at once leave a machine of two cores idle
 
 race: ## the accounts under the race detector; whatsmeow's own races (its sockets, its wait for a connection) may be seen as well
 	go test -race -count=1 -timeout 20m ./bot
