@@ -20,18 +20,25 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// What is kept of a person is given out whole and erased whole, from every table that
-// there is, and from WhatsApp's; the next customer and the person's next message find
-// everything as it was.
-func TestAnErasedPersonLeavesNoTrace(t *testing.T) {
-	t.Parallel()
+// newAttended is frontdesk with an account whose customers are answered, and whose
+// messages start a flow of these steps.
+func newAttended(t *testing.T, steps string) *rig {
+	t.Helper()
 	r := newRig(t, nil)
 	r.start()
 	r.provider(r.ai, "first", 10)
 	account := r.pair(phone)
 	r.quick(account, 0)
-	r.command("flows", "put", r.file("flow.json", fmt.Sprintf(`{"name": "echo", "account": %d, "trigger": {"type": "message"},
-		"steps": [{"id": "told", "type": "send", "text": "re 0"}]}`, account)))
+	r.command("flows", "put", r.file("flow.json", fmt.Sprintf(`{"name": "attended", "account": %d, "trigger": {"type": "message"}, "steps": [%s]}`, account, steps)))
+	return r
+}
+
+// What is kept of a person is given out whole and erased whole, from every table that
+// there is, and from WhatsApp's; the next customer and the person's next message find
+// everything as it was.
+func TestAnErasedPersonLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	r := newAttended(t, `{"id": "told", "type": "send", "text": "re 0"}`)
 	crowd := newCrowd(r, phone, 2)
 	db := r.database()
 	r.api(http.MethodPost, "/api/v1/subscriptions", map[string]any{"url": r.ai.url(), "events": []string{"message.received"}, "label": "erasure"}, nil)
@@ -87,13 +94,7 @@ func TestAnErasedPersonLeavesNoTrace(t *testing.T) {
 // was erased meanwhile, and leave nothing of them behind.
 func TestErasureStopsWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, nil)
-	r.start()
-	r.provider(r.ai, "first", 10)
-	account := r.pair(phone)
-	r.quick(account, 0)
-	r.command("flows", "put", r.file("flow.json", fmt.Sprintf(`{"name": "later", "account": %d, "trigger": {"type": "message"},
-		"steps": [{"id": "pause", "type": "wait", "for": "2s"}, {"id": "told", "type": "send", "text": "re 0"}]}`, account)))
+	r := newAttended(t, `{"id": "pause", "type": "wait", "for": "2s"}, {"id": "told", "type": "send", "text": "re 0"}`)
 	crowd := newCrowd(r, phone, 2)
 	db := r.database()
 	r.ai.slow.Store(int64(2 * time.Second))
