@@ -52,7 +52,7 @@ func (s *Server) signedIn(least store.Role, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		role := s.role(r)
 		switch {
-		case role == "" && r.Header.Get("Hx-Request") != "":
+		case role == "" && inPlace(r):
 			w.Header().Set("Hx-Redirect", "/sign-in")
 			w.WriteHeader(http.StatusUnauthorized)
 		case role == "":

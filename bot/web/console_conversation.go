@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -149,6 +150,15 @@ func (v talkPage) action(name string) templ.SafeURL {
 	return templ.SafeURL(strings.TrimSuffix(fmt.Sprintf("/conversations/%d/%s", v.Conversation.ID, name), "/"))
 }
 
+// posts is a form that is sent without leaving the page: what else is typed there stays.
+// A browser without scripts leaves it. A second click waits for the first one's answer.
+func (v talkPage) posts(name string) templ.Attributes {
+	to := string(v.action(name))
+	return templ.Attributes{
+		"method": "post", "action": to, "hx-post": to, "hx-target": "#talking", "hx-select": "#talking", "hx-swap": "outerMorph", "hx-disable": "find button",
+	}
+}
+
 func (s *Server) conversationPage(w http.ResponseWriter, r *http.Request) error {
 	return s.showTalk(w, r, http.StatusOK, "", "")
 }
@@ -258,8 +268,7 @@ func (s *Server) doWith(r *http.Request, c store.ConversationSummary, action str
 		_, err := s.sumUp(ctx, &ByID{c.ID})
 		return err
 	case "reply":
-		_, err := s.reply(ctx, c, text, "")
-		return err
+		return s.replyOnce(ctx, c, text, r.FormValue("key"))
 	case "details":
 		assigned, tags := strings.TrimSpace(r.FormValue("assigned_to")), strings.Split(r.FormValue("tags"), ",")
 		return s.store.ChangeConversation(ctx, c.ID, store.ConversationChange{AssignedTo: &assigned, Tags: &tags})
@@ -276,6 +285,16 @@ func (s *Server) doWith(r *http.Request, c store.ConversationSummary, action str
 		return err
 	}
 	return store.ErrNotFound
+}
+
+// replyOnce sends what a page's form says; the form may come again, because nobody heard
+// that it arrived.
+func (s *Server) replyOnce(ctx context.Context, c store.ConversationSummary, text, key string) error {
+	_, _, err := s.reply(ctx, c, text, "", key)
+	if errors.Is(err, store.ErrKeyReused) {
+		return problem(http.StatusConflict, "sent_before", "What you wrote before was sent after all, as the conversation shows. If these words are to follow it, send them now.")
+	}
+	return err
 }
 
 // tracePage is what the page of one message shows.
@@ -365,13 +384,15 @@ func (s *Server) trySend(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if r.Header.Get("Hx-Request") == "" && v.Problem == "" {
+	switch {
+	case inPlace(r) && v.Problem == "":
+		return s.show(w, r, tryLive(v))
+	case inPlace(r):
+		return s.showWith(w, r, http.StatusConflict, tryLive(v))
+	case v.Problem == "":
 		return seeOther(w, r, "/try?account="+v.Account+"&customer="+v.Customer)
 	}
-	if r.Header.Get("Hx-Request") == "" {
-		return s.show(w, r, tryView(s.chrome(r, "Try it"), v))
-	}
-	return s.show(w, r, tryLive(v))
+	return s.show(w, r, tryView(s.chrome(r, "Try it"), v))
 }
 
 // chat reads what the chosen customer's phone shows.

@@ -392,7 +392,7 @@ func (s *Server) flowTry(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	x, err := s.try(r, f)
-	inside := r.Header.Get("Hx-Request") != ""
+	inside := inPlace(r)
 	if err != nil {
 		p := s.problemOf(r.Context(), err)
 		if !inside {

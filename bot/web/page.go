@@ -86,7 +86,20 @@ func (s *Server) showError(w http.ResponseWriter, r *http.Request, status int, s
 	s.showProblem(w, r, problem(status, "", sentence))
 }
 
+// inPlace says whether a page asks for a part of itself, instead of a browser for a page.
+func inPlace(r *http.Request) bool { return r.Header.Get("Hx-Request") != "" }
+
+// showProblem says what is wrong, on a page of its own. A page that asked for a part of
+// itself stays as it is, and says it above.
 func (s *Server) showProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
+	if inPlace(r) {
+		h := w.Header()
+		h.Set("Hx-Retarget", "#problem")
+		h.Set("Hx-Reselect", ".notice")
+		h.Set("Hx-Reswap", "innerMorph")
+		_ = s.showWith(w, r, p.Status, problemNotice(p.Detail, p.Reference))
+		return
+	}
 	_ = s.showWith(w, r, p.Status, errorPage(s.chrome(r, p.Title), p.Detail, p.Reference))
 }
 

@@ -42,6 +42,7 @@ func idText(id int64) string { return strconv.FormatInt(id, 10) }
 type newReply struct {
 	ByID
 
+	Key  string `header:"Idempotency-Key" maxLength:"200" doc:"Replying with the same key again sends nothing and returns the first answer"`
 	Body struct {
 		Text    string `json:"text" minLength:"1" maxLength:"4096"`
 		ReplyTo string `json:"reply_to,omitempty" maxLength:"100" doc:"WhatsApp id of an earlier message of the chat, which is quoted"`
@@ -49,33 +50,41 @@ type newReply struct {
 }
 
 // replyAsPerson sends what a person of the house wrote, who has the conversation then.
-func (s *Server) replyAsPerson(ctx context.Context, in *newReply) (*one[SentMessage], error) {
+func (s *Server) replyAsPerson(ctx context.Context, in *newReply) (*sentResponse, error) {
 	c, err := s.conversationOf(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.reply(ctx, c, in.Body.Text, in.Body.ReplyTo)
+	o, replayed, err := s.reply(ctx, c, in.Body.Text, in.Body.ReplyTo, in.Key)
 	if err != nil {
 		return nil, err
 	}
-	return &one[SentMessage]{SentMessage{ID: o.ID, WaID: o.WaID, Status: o.Status}}, nil
+	sent := &sentResponse{Body: SentMessage{ID: o.ID, WaID: o.WaID, Status: o.Status}}
+	if replayed {
+		sent.Replayed = "true"
+	}
+	return sent, nil
 }
 
-func (s *Server) reply(ctx context.Context, c store.ConversationSummary, text, quoted string) (store.Outbound, error) {
+// reply sends what a person wrote, once for each key that is not "".
+func (s *Server) reply(ctx context.Context, c store.ConversationSummary, text, quoted, key string) (o store.Outbound, replayed bool, err error) {
 	if text = strings.TrimSpace(text); text == "" {
-		return store.Outbound{}, problem(http.StatusUnprocessableEntity, "no_text", "\"text\" is empty")
+		return o, false, problem(http.StatusUnprocessableEntity, "no_text", "\"text\" is empty")
 	}
 	if c.State != store.StateHuman {
 		if err := s.give(ctx, c, store.StateHuman); err != nil {
-			return store.Outbound{}, err
+			return o, false, err
 		}
 	}
-	o, _, err := s.store.Queue(ctx, store.Parcel{AccountID: c.AccountID, ContactID: c.ContactID, Chat: c.Chat, Origin: "person", Body: text, ReplyTo: quoted})
+	o, replayed, err = s.store.Queue(ctx, store.Parcel{
+		AccountID: c.AccountID, ContactID: c.ContactID, Chat: c.Chat, Origin: "person", Body: text, ReplyTo: quoted,
+		IdempotencyKey: key, RequestHash: hash([]any{c.ID, text, quoted}),
+	})
 	if err != nil {
-		return o, err
+		return o, replayed, err
 	}
 	s.o.Queued(c.AccountID, o.ConversationID)
-	return o, s.store.ChangeConversation(ctx, c.ID, store.ConversationChange{SeenSeq: &c.LastSeq})
+	return o, replayed, s.store.ChangeConversation(ctx, c.ID, store.ConversationChange{SeenSeq: &c.LastSeq})
 }
 
 type changedConversation struct {

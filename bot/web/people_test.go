@@ -93,6 +93,34 @@ func TestDraftsAreDecidedOverTheAPIAndTheConsole(t *testing.T) {
 	}
 }
 
+func TestReplyOfAPersonIsSentOnceForEachKey(t *testing.T) {
+	t.Parallel()
+	h, _, id := talking(t)
+	path := fmt.Sprintf("/api/v1/conversations/%d/messages", id)
+	first := h.admin(http.MethodPost, path, `{"text":"yes, by the window"}`, "Idempotency-Key", "a")
+	again := h.admin(http.MethodPost, path, `{"text":"yes, by the window"}`, "Idempotency-Key", "a")
+	if first.status != http.StatusAccepted || first.body != again.body || again.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("%d %s, then %d %s", first.status, first.body, again.status, again.body)
+	}
+	if other := h.admin(http.MethodPost, path, `{"text":"no"}`, "Idempotency-Key", "a"); other.problem(t).Code != "idempotency_key_reused" {
+		t.Errorf("other words with the same key: %s", other.body)
+	}
+	page, c := fmt.Sprint("/conversations/", id), h.signedIn()
+	for range 2 {
+		if a := h.visit(c, http.MethodPost, page+"/reply", "key=b&text=and+a+cake"); a.status != http.StatusSeeOther {
+			t.Errorf("the form: %d", a.status)
+		}
+	}
+	changed := h.visit(c, http.MethodPost, page+"/reply", "key=b&text=and+two+cakes")
+	if changed.status != http.StatusConflict {
+		t.Errorf("the form with other words: %d", changed.status)
+	}
+	contains(t, changed.body, "was sent after all", ">and two cakes</textarea>")
+	if n, err := h.store.PendingOutbound(t.Context()); err != nil || n != 2 {
+		t.Errorf("%d messages are queued: %v", n, err)
+	}
+}
+
 func TestTraceSaysWhatBecameOfAMessage(t *testing.T) {
 	t.Parallel()
 	h, _, id := talking(t)

@@ -81,7 +81,7 @@ func (s *Server) operations(api huma.API) {
 	route(d, store.RoleAgent, http.MethodPost, "/conversations/{id}/release", "Give a conversation to the bot, with what nobody has answered", s.ball(store.StateBot))
 	route(d, store.RoleAgent, http.MethodPost, "/conversations/{id}/pause", "Have the bot stay silent in a conversation", s.ball(store.StatePaused))
 	route(d, store.RoleAgent, http.MethodPost, "/conversations/{id}/close", "Close a conversation; the customer's next word begins anew", s.ball(store.StateClosed))
-	route(d, store.RoleAgent, http.MethodPost, "/conversations/{id}/messages", "Reply as a person, who has the conversation then", s.replyAsPerson)
+	route(d, store.RoleAgent, http.MethodPost, "/conversations/{id}/messages", "Reply as a person, who has the conversation then; once for each Idempotency-Key", s.replyAsPerson)
 	route(d, store.RoleAgent, http.MethodGet, "/conversations/{id}/notes", "List what people noted for each other", s.listNotes)
 	route(d, store.RoleAgent, http.MethodPost, "/conversations/{id}/notes", "Add a note", s.addNote)
 	route(d, store.RoleAgent, http.MethodPost, "/conversations/{id}/summary", "Note what the conversation is about, for whoever takes it over", s.sumUp)

@@ -97,7 +97,8 @@ func TestAdminAddsAProviderTriesItAndPutsItFirst(t *testing.T) {
 		chromedp.SendKeys(chromedp.CSS("input[name=model]"), "small\r"),
 		chromedp.WaitVisible(chromedp.CSS("#health")),
 	))
-	must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("form[action$='/test'] button")), chromedp.WaitVisible(chromedp.CSS(".notice.good"))))
+	press(ctx, t, "form[action$='/test'] button")
+	must(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(".notice.good"))))
 	eventually(t, time.Minute, "the call to appear by itself", func() bool {
 		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#health")?.textContent ?? ""`), "answered")
 	})
@@ -133,14 +134,22 @@ func TestPersonTakesAConversationFromTheBotAndGivesItBack(t *testing.T) {
 	})
 	answer := `.bubble:not(.out):not(.typing) .text`
 	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Is there a table for four?\r"), chromedp.WaitVisible(chromedp.CSS(answer))))
+	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/conversations")))
+	press(ctx, t, ".inbox a")
+	const reply, note = `document.querySelector(".write textarea").value`, `document.querySelector("form[action$='/notes'] textarea").value`
 	must(t, chromedp.Do(ctx,
-		chromedp.Navigate(r.address+"/conversations"), chromedp.Click(chromedp.CSS(".inbox a")), chromedp.WaitVisible(chromedp.CSS("#talk")),
+		chromedp.SendKeys(chromedp.CSS("form[action$='/notes'] textarea"), "Likes the window."),
 		chromedp.Click(chromedp.CSS("form[action$='/takeover'] button")), chromedp.WaitVisible(chromedp.CSS("form[action$='/release']")),
 		chromedp.SendKeys(chromedp.CSS("#text"), "Yes, by the window."), chromedp.Click(chromedp.CSS(".write button")),
-		chromedp.WaitVisible(chromedp.CSS("form[action$='/release']")),
-		chromedp.SendKeys(chromedp.CSS("form[action$='/notes'] textarea"), "Likes the window."), chromedp.Click(chromedp.CSS("form[action$='/notes'] button")),
-		chromedp.WaitVisible(chromedp.CSS(".notes li")),
 	))
+	eventually(t, time.Minute, "the reply to be on its way", func() bool { return evaluated[string](ctx, t, reply) == "" })
+	if kept := evaluated[string](ctx, t, note); kept != "Likes the window." {
+		t.Errorf("of the note that was being written, %q is left", kept)
+	}
+	must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("form[action$='/notes'] button")), chromedp.WaitVisible(chromedp.CSS(".notes li"))))
+	if left := evaluated[string](ctx, t, note); left != "" {
+		t.Errorf("the note was added, and %q is still in the form", left)
+	}
 	page := evaluated[string](ctx, t, `location.pathname`)
 	shown := func(words string) func() bool {
 		return func() bool { return strings.Contains(evaluated[string](ctx, t, `document.body.textContent`), words) }
@@ -149,6 +158,9 @@ func TestPersonTakesAConversationFromTheBotAndGivesItBack(t *testing.T) {
 	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
 	eventually(t, time.Minute, "the reply on the customer's phone", shown("Yes, by the window."))
 	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Thank you!\r")))
+	eventually(t, time.Minute, "the thanks on the customer's phone", func() bool {
+		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#phone").textContent`), "Thank you!") && evaluated[string](ctx, t, `document.querySelector("#text").value`) == ""
+	})
 	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+page)))
 	eventually(t, time.Minute, "the customer's thanks", shown("Thank you!"))
 	if body := evaluated[string](ctx, t, `document.querySelector("#talk").textContent`); strings.Count(body, "demo") > 1 || !strings.Contains(body, "A person answers; the bot stays silent") {
@@ -170,6 +182,52 @@ func TestPersonTakesAConversationFromTheBotAndGivesItBack(t *testing.T) {
 	})
 }
 
+// A page that is open while the database is away must not end as a picture of that moment.
+func TestOpenPageSaysThatNobodyAnswersAndGoesOnAfterwards(t *testing.T) {
+	t.Parallel()
+	r := newSandbox(t)
+	ctx := browse(t)
+	signIn(ctx, t, r)
+	eventually(t, time.Minute, "the sandbox's account", func() bool {
+		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
+		return evaluated[bool](ctx, t, `document.querySelector("#text") !== null`)
+	})
+	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Is there a table for four?\r"), chromedp.WaitVisible(chromedp.CSS(".bubble:not(.out, .typing)"))))
+	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/conversations")))
+	press(ctx, t, ".inbox a")
+	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Yes, by the window.")))
+	shown := func(where, words string) bool {
+		return strings.Contains(evaluated[string](ctx, t, fmt.Sprintf(`document.querySelector(%q)?.textContent ?? ""`, where)), words)
+	}
+	eventually(t, time.Minute, "the page to say that it may be old", func() bool {
+		r.killPostgres()
+		evaluated[bool](ctx, t, `htmx.trigger("#talk", "changed", {}, false)`)
+		return shown("#problem", "What you see may be old")
+	})
+	if !shown("#talk", "Is there a table for four?") {
+		t.Errorf("the conversation is gone from its page: %q", evaluated[string](ctx, t, `document.querySelector("main").textContent`))
+	}
+	picture(ctx, t, "away-1200.jpg")
+	eventually(t, time.Minute, "the page to say that it is not known whether the reply arrived", func() bool {
+		r.killPostgres()
+		evaluated[bool](ctx, t, `document.querySelector(".write").requestSubmit() ?? true`)
+		return shown("#problem", "What you sent may not have arrived")
+	})
+	if words := evaluated[string](ctx, t, `document.querySelector("#text").value`); words != "Yes, by the window." {
+		t.Errorf("of the reply, %q is left in its form", words)
+	}
+	eventually(t, time.Minute, "the reply on the page, once it is sent again", func() bool {
+		evaluated[bool](ctx, t, `document.querySelector(".write").requestSubmit() ?? true`)
+		return shown("#talk", "Yes, by the window.")
+	})
+	eventually(t, time.Minute, "the notice to go", func() bool { return evaluated[string](ctx, t, `document.querySelector("#problem").textContent`) == "" })
+	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
+	eventually(t, time.Minute, "the reply on the customer's phone", func() bool { return shown("#phone", "Yes, by the window.") })
+	if n := evaluated[int](ctx, t, `[...document.querySelectorAll("#phone .text")].filter(e => e.textContent === "Yes, by the window.").length`); n != 1 {
+		t.Errorf("the customer got the reply %d times", n)
+	}
+}
+
 func TestPersonApprovesWhatTheBotWouldSay(t *testing.T) {
 	t.Parallel()
 	r := newSandbox(t)
@@ -181,12 +239,15 @@ func TestPersonApprovesWhatTheBotWouldSay(t *testing.T) {
 	})
 	must(t, chromedp.Do(ctx,
 		chromedp.Navigate(r.address+"/accounts/1/house"), chromedp.SetValue(chromedp.CSS("select[name=answering]"), "approve"),
-		chromedp.Click(chromedp.CSS("form.card button")), chromedp.WaitVisible(chromedp.CSS(".notice")),
+	))
+	press(ctx, t, "form.card button")
+	must(t, chromedp.Do(ctx,
 		chromedp.Navigate(r.address+"/try"), chromedp.SendKeys(chromedp.CSS("#text"), "Is there a table for four?\r"),
 		chromedp.WaitVisible(chromedp.CSS(".bubble.out")),
-		chromedp.Navigate(r.address+"/conversations"), chromedp.Click(chromedp.CSS(".inbox a")),
-		chromedp.WaitVisible(chromedp.CSS("form[action$='/send-draft'] button")),
+		chromedp.Navigate(r.address+"/conversations"),
 	))
+	press(ctx, t, ".inbox a")
+	must(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("form[action$='/send-draft'] button"))))
 	page := evaluated[string](ctx, t, `location.pathname`)
 	if body := evaluated[string](ctx, t, `document.querySelector("#talk").textContent`); !strings.Contains(body, "The bot would say") {
 		t.Errorf("the page says %q", body)
@@ -194,8 +255,9 @@ func TestPersonApprovesWhatTheBotWouldSay(t *testing.T) {
 	shoot(ctx, t, r, "/conversations", page, page+"?edit=on", "/accounts/1/house")
 	must(t, chromedp.Do(ctx,
 		chromedp.Navigate(r.address+page+"?edit=on"), chromedp.SetValue(chromedp.CSS("form[action$='/send-draft'] textarea"), "Yes, by the window."),
-		chromedp.Click(chromedp.CSS("form[action$='/send-draft'] button")), chromedp.WaitVisible(chromedp.CSS(".write")), chromedp.Navigate(r.address+"/try"),
 	))
+	press(ctx, t, "form[action$='/send-draft'] button")
+	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
 	eventually(t, time.Minute, "the person's words on the customer's phone", func() bool {
 		return strings.Contains(evaluated[string](ctx, t, `document.body.textContent`), "Yes, by the window.")
 	})
@@ -268,9 +330,21 @@ func TestAdminAddsADocumentAndTriesAQuestion(t *testing.T) {
 // signIn uses the link that start printed.
 func signIn(ctx context.Context, t *testing.T, r *rig) {
 	t.Helper()
-	must(t, chromedp.Do(ctx,
-		chromedp.Navigate(r.greeting), chromedp.Click(chromedp.CSS("main button[type=submit]")), chromedp.WaitVisible(chromedp.CSS("nav")),
-	))
+	must(t, chromedp.Do(ctx, chromedp.Navigate(r.greeting)))
+	press(ctx, t, "main button[type=submit]")
+	must(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("nav"))))
+}
+
+// press clicks what leads to another page, or to this one anew, and waits until that is
+// there. What it will show may already be on the old one, which renews itself meanwhile.
+func press(ctx context.Context, t *testing.T, selector string) {
+	t.Helper()
+	evaluated[bool](ctx, t, `window.left = true`)
+	must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector))))
+	eventually(t, time.Minute, "the page behind "+selector, func() bool {
+		there, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`!window.left && document.readyState === "complete"`))
+		return err == nil && there // between two pages there is nowhere to ask
+	})
 }
 
 func evaluated[T any](ctx context.Context, t *testing.T, expression string) T {
