@@ -189,7 +189,7 @@ func (p *patient) linkAgain() {
 	if p.wa.Phone(desk).Linked() {
 		must(p.t, p.wa.Phone(desk).Unlink(p.t.Context()))
 	}
-	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
 	must(p.t, p.wa.Phone(desk).Scan(ctx, p.code(p.account)))
 }

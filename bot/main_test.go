@@ -90,7 +90,7 @@ func (w *world) pair(phone string) int64 {
 	w.t.Helper()
 	a, err := w.store.AddAccount(w.t.Context(), store.KindWhatsApp, "Front desk", 100)
 	must(w.t, err)
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	must(w.t, w.wa.Phone(phone).Scan(ctx, w.code(a.ID)))
 	w.awaitStatus(a.ID, store.StatusConnected)

@@ -114,7 +114,7 @@ func TestAccountReachesWhatsAppThroughItsProxyOrNotAtAll(t *testing.T) {
 			a, err := w.store.AddAccount(t.Context(), store.KindWhatsApp, "Front desk", 100)
 			must(t, err)
 			must(t, w.store.SetProxy(t.Context(), a.ID, g.url()))
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			must(t, w.wa.Phone(desk).Scan(ctx, w.code(a.ID)))
 			seen := w.awaitStatus(a.ID, store.StatusConnected)

@@ -63,7 +63,7 @@ func (s *Store) Queue(ctx context.Context, p Parcel) (o Outbound, replayed bool,
 	})
 	var refused *RefusedError
 	if p.IdempotencyKey != "" && (breaks(err, "outbound_idempotency") || errors.As(err, &refused) || errors.Is(err, ErrNoQuoted)) {
-		first, found := s.queuedBefore(ctx, p)
+		first, found := s.QueuedBefore(ctx, p)
 		if !errors.Is(found, ErrNotFound) {
 			return first, found == nil, found
 		}
@@ -245,9 +245,10 @@ func (f sender) checkNewChat(ctx context.Context, tx pgx.Tx, p Parcel) error {
 	}
 }
 
-// queuedBefore reads in a statement of its own: only a new snapshot sees what
-// the concurrent winner committed. ErrNotFound: the key was never used.
-func (s *Store) queuedBefore(ctx context.Context, p Parcel) (Outbound, error) {
+// QueuedBefore is what the parcel's key queued. It reads in a statement of its own: only a
+// new snapshot sees what a concurrent winner committed. ErrNotFound: the key was never
+// used; ErrKeyReused: for something else.
+func (s *Store) QueuedBefore(ctx context.Context, p Parcel) (Outbound, error) {
 	found, err := many[struct {
 		Outbound
 

@@ -226,7 +226,7 @@ func (p *phone) say(text string, args ...any) {
 	must(p.t, p.ws.Write(context.Background(), websocket.MessageText, fmt.Appendf(nil, text, args...)))
 }
 
-const patience = 20 * time.Second // of a test that waits for what must come
+const patience = time.Minute // of a test that waits for what must come
 
 func (p *phone) next() said {
 	p.t.Helper()

@@ -101,7 +101,7 @@ func (d *device) note(event any) {
 // await is the first event of its type that fits, whether it came already or not.
 func await[T any](d *device, fits func(T) bool) T {
 	d.t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		d.mu.Lock()
 		seen, more := d.seen, d.more
@@ -129,7 +129,7 @@ func (d *device) message(id string) *events.Message {
 // say writes text to a chat.
 func (d *device) say(to types.JID, text string) (string, error) {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(d.t.Context(), time.Minute)
 	defer cancel()
 	sent, err := d.SendMessage(ctx, to, &waE2E.Message{Conversation: &text})
 	return sent.ID, err
@@ -138,7 +138,7 @@ func (d *device) say(to types.JID, text string) (string, error) {
 // shown awaits a bubble of the customer's chat with the desk that fits.
 func shown(t *testing.T, c *wasim.Customer, fits func(wasim.Message) bool) wasim.Message {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		changed := c.Changed()
 		for _, m := range c.Messages(desk) {

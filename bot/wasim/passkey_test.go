@@ -20,7 +20,7 @@ func (d *device) scanWithPasskey(s *wasim.Server) <-chan error {
 	must(d.t, control.RequirePasskey(d.t.Context(), desk, true))
 	qr := await(d, func(*events.QR) bool { return true }).Codes[0]
 	ended := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(d.t.Context(), time.Minute)
 	d.t.Cleanup(cancel)
 	go func() { ended <- control.Scan(ctx, desk, qr) }()
 	return ended

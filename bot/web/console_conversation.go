@@ -127,6 +127,7 @@ type talkPage struct {
 	Renews       string
 	Typed        string // a reply that could not be sent
 	Problem      string // with it
+	Twice        bool   // a reply came again, and was not sent again
 }
 
 // waiting is the draft to decide on, or nil.
@@ -150,12 +151,22 @@ func (v talkPage) action(name string) templ.SafeURL {
 	return templ.SafeURL(strings.TrimSuffix(fmt.Sprintf("/conversations/%d/%s", v.Conversation.ID, name), "/"))
 }
 
+// at is an address of the page as it is open: with the draft in the form, or without.
+func (v talkPage) at(name string) templ.SafeURL {
+	if v.Editing != nil {
+		return v.action(name) + "?edit=on"
+	}
+	return v.action(name)
+}
+
 // posts is a form that is sent without leaving the page: what else is typed there stays.
-// A browser without scripts leaves it. A second click waits for the first one's answer.
+// A browser without scripts leaves it. A second click waits for the first one's answer,
+// which may be a model's.
 func (v talkPage) posts(name string) templ.Attributes {
-	to := string(v.action(name))
+	to := string(v.at(name))
 	return templ.Attributes{
-		"method": "post", "action": to, "hx-post": to, "hx-target": "#talking", "hx-select": "#talking", "hx-swap": "outerMorph", "hx-disable": "find button",
+		"method": "post", "action": to, "hx-post": to, "hx-target": "#talking", "hx-select": "#talking", "hx-swap": "outerMorph",
+		"hx-disable": "find button", "hx-config": `{"timeout":"110s"}`,
 	}
 }
 
@@ -206,6 +217,7 @@ func (s *Server) talk(r *http.Request) (talkPage, error) {
 		return v, err
 	}
 	v.Conversation, v.Messages, v.Entries, v.Drafts = c.Body, messages.Body.Items, entries.Body.Items, drafts.Body.Items
+	v.Twice = r.FormValue("sent") == "before"
 	if r.FormValue("edit") != "" {
 		v.Editing = v.waiting()
 	}
@@ -242,11 +254,26 @@ func (s *Server) conversationAct(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.doWith(r, c, r.PathValue("action")); err != nil {
-		p := s.problemOf(r.Context(), err)
-		return s.showTalk(w, r, p.Status, r.FormValue("text"), p.Detail)
+	page := url.URL{Path: fmt.Sprint("/conversations/", c.ID)}
+	q := url.Values{}
+	if r.FormValue("edit") != "" {
+		q.Set("edit", "on")
 	}
-	return seeOther(w, r, fmt.Sprint("/conversations/", c.ID))
+	action := r.PathValue("action")
+	switch err := s.doWith(r, c, action); {
+	case errors.Is(err, errSentBefore):
+		q.Set("sent", "before")
+	case err != nil && inPlace(r):
+		return err
+	case err != nil:
+		p, typed := s.problemOf(r.Context(), err), ""
+		if action == "reply" {
+			typed = r.FormValue("text")
+		}
+		return s.showTalk(w, r, p.Status, typed, p.Detail)
+	}
+	page.RawQuery = q.Encode()
+	return seeOther(w, r, page.String())
 }
 
 var states = map[string]store.State{"takeover": store.StateHuman, "release": store.StateBot, "pause": store.StatePaused, "close": store.StateClosed}
@@ -287,12 +314,18 @@ func (s *Server) doWith(r *http.Request, c store.ConversationSummary, action str
 	return store.ErrNotFound
 }
 
+// errSentBefore says that nothing was sent, because it had been.
+var errSentBefore = errors.New("it was sent before")
+
 // replyOnce sends what a page's form says; the form may come again, because nobody heard
 // that it arrived.
 func (s *Server) replyOnce(ctx context.Context, c store.ConversationSummary, text, key string) error {
-	_, _, err := s.reply(ctx, c, text, "", key)
+	_, replayed, err := s.reply(ctx, c, text, "", key)
 	if errors.Is(err, store.ErrKeyReused) {
-		return problem(http.StatusConflict, "sent_before", "What you wrote before was sent after all, as the conversation shows. If these words are to follow it, send them now.")
+		return problem(http.StatusConflict, "sent_before", "What you wrote before was sent after all, as the conversation shows. If these words are to follow it, send them again.")
+	}
+	if replayed {
+		return errSentBefore
 	}
 	return err
 }
@@ -388,7 +421,7 @@ func (s *Server) trySend(w http.ResponseWriter, r *http.Request) error {
 	case inPlace(r) && v.Problem == "":
 		return s.show(w, r, tryLive(v))
 	case inPlace(r):
-		return s.showWith(w, r, http.StatusConflict, tryLive(v))
+		return problem(http.StatusConflict, "not_written", v.Problem)
 	case v.Problem == "":
 		return seeOther(w, r, "/try?account="+v.Account+"&customer="+v.Customer)
 	}

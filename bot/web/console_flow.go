@@ -395,7 +395,7 @@ func (s *Server) flowTry(w http.ResponseWriter, r *http.Request) error {
 	inside := inPlace(r)
 	if err != nil {
 		p := s.problemOf(r.Context(), err)
-		if !inside {
+		if !inside || p.Status >= http.StatusInternalServerError {
 			return p
 		}
 		return s.showWith(w, r, p.Status, tryProblem(p))

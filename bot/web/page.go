@@ -77,6 +77,7 @@ func (s *Server) showWith(w http.ResponseWriter, r *http.Request, status int, c 
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Frontdesk-Page", "yes") // what lacks it, of a proxy for one, takes no part's place
 	w.WriteHeader(status)
 	_, _ = page.WriteTo(w)
 	return nil

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -66,22 +67,28 @@ func (s *Server) replyAsPerson(ctx context.Context, in *newReply) (*sentResponse
 	return sent, nil
 }
 
-// reply sends what a person wrote, once for each key that is not "".
+// reply sends what a person wrote, who has the conversation then. A key that is not ""
+// does so once; the next time it changes nothing.
 func (s *Server) reply(ctx context.Context, c store.ConversationSummary, text, quoted, key string) (o store.Outbound, replayed bool, err error) {
 	if text = strings.TrimSpace(text); text == "" {
 		return o, false, problem(http.StatusUnprocessableEntity, "no_text", "\"text\" is empty")
+	}
+	p := store.Parcel{
+		AccountID: c.AccountID, ContactID: c.ContactID, Chat: c.Chat, Origin: "person", Body: text, ReplyTo: quoted,
+		IdempotencyKey: key, RequestHash: hash([]any{c.ID, text, quoted}),
+	}
+	if key != "" {
+		if o, err = s.store.QueuedBefore(ctx, p); !errors.Is(err, store.ErrNotFound) {
+			return o, err == nil, err
+		}
 	}
 	if c.State != store.StateHuman {
 		if err := s.give(ctx, c, store.StateHuman); err != nil {
 			return o, false, err
 		}
 	}
-	o, replayed, err = s.store.Queue(ctx, store.Parcel{
-		AccountID: c.AccountID, ContactID: c.ContactID, Chat: c.Chat, Origin: "person", Body: text, ReplyTo: quoted,
-		IdempotencyKey: key, RequestHash: hash([]any{c.ID, text, quoted}),
-	})
-	if err != nil {
-		return o, replayed, err
+	if o, replayed, err = s.store.Queue(ctx, p); err != nil {
+		return o, false, err
 	}
 	s.o.Queued(c.AccountID, o.ConversationID)
 	return o, replayed, s.store.ChangeConversation(ctx, c.ID, store.ConversationChange{SeenSeq: &c.LastSeq})

@@ -106,11 +106,12 @@ func TestReplyOfAPersonIsSentOnceForEachKey(t *testing.T) {
 		t.Errorf("other words with the same key: %s", other.body)
 	}
 	page, c := fmt.Sprint("/conversations/", id), h.signedIn()
-	for range 2 {
-		if a := h.visit(c, http.MethodPost, page+"/reply", "key=b&text=and+a+cake"); a.status != http.StatusSeeOther {
-			t.Errorf("the form: %d", a.status)
+	for _, to := range []string{page, page + "?sent=before"} {
+		if a := h.visit(c, http.MethodPost, page+"/reply", "key=b&text=and+a+cake"); a.status != http.StatusSeeOther || a.header.Get("Location") != to {
+			t.Errorf("the form: %d, and on to %s, not %s", a.status, a.header.Get("Location"), to)
 		}
 	}
+	contains(t, h.page(c, page+"?sent=before", http.StatusOK), "was not sent twice")
 	changed := h.visit(c, http.MethodPost, page+"/reply", "key=b&text=and+two+cakes")
 	if changed.status != http.StatusConflict {
 		t.Errorf("the form with other words: %d", changed.status)
@@ -118,6 +119,12 @@ func TestReplyOfAPersonIsSentOnceForEachKey(t *testing.T) {
 	contains(t, changed.body, "was sent after all", ">and two cakes</textarea>")
 	if n, err := h.store.PendingOutbound(t.Context()); err != nil || n != 2 {
 		t.Errorf("%d messages are queued: %v", n, err)
+	}
+	must(t, h.store.SetState(t.Context(), id, store.StateBot, "test"))
+	h.admin(http.MethodPost, path, `{"text":"yes, by the window"}`, "Idempotency-Key", "a")
+	h.admin(http.MethodPost, path, `{"text":"no"}`, "Idempotency-Key", "a")
+	if got := decoded[web.Conversation](t, h.admin(http.MethodGet, fmt.Sprint("/api/v1/conversations/", id), ""), http.StatusOK); got.State != "bot" {
+		t.Errorf("what was not sent again made it a conversation of %q", got.State)
 	}
 }
 

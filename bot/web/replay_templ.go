@@ -287,7 +287,7 @@ func replayView(c chrome, v replayPage) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 26, "\" hx-include=\"#replay\" hx-trigger=\"load\" aria-busy=\"true\" aria-live=\"polite\"><h2>Would say</h2><p class=\"dim\">Asking…</p></div></div></section>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 26, "\" hx-include=\"#replay\" hx-trigger=\"load\" hx-config='{\"timeout\":\"110s\"}' aria-busy=\"true\" aria-live=\"polite\"><h2>Would say</h2><p class=\"dim\">Asking…</p></div></div></section>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -65,6 +65,7 @@ type records interface {
 
 	ResolveContact(ctx context.Context, phone, lid, name string) (int64, error)
 	Queue(ctx context.Context, p store.Parcel) (o store.Outbound, replayed bool, err error)
+	QueuedBefore(ctx context.Context, p store.Parcel) (store.Outbound, error)
 	SentMessage(ctx context.Context, account, id int64) (store.Outbound, error)
 	CancelMessage(ctx context.Context, account, id int64) (store.Outbound, error)
 	Now(ctx context.Context) (time.Time, error)

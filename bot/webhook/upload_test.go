@@ -302,7 +302,7 @@ func talk(t *testing.T, server *httptest.Server, words string) *bufio.Reader {
 	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
 	noError(t, err)
 	t.Cleanup(func() { c.Close() })
-	noError(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
+	noError(t, c.SetReadDeadline(time.Now().Add(time.Minute)))
 	_, err = io.WriteString(c, words)
 	noError(t, err)
 	return bufio.NewReader(c)

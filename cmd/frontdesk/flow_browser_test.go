@@ -45,7 +45,8 @@ func TestAdminMendsAFlowTriesItAndLooksAtItsExecution(t *testing.T) {
 		chromedp.SetValue(chromedp.CSS(definition), text),
 	))
 	press(ctx, t, "#new form > .beside button")
-	must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#try form button")), chromedp.WaitVisible(chromedp.CSS("#tried .steps"))))
+	click(ctx, t, "#try form button")
+	must(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#tried .steps"))))
 	eventually(t, time.Minute, "the steps to complete", shown("#tried", "It is done."))
 	for _, words := range []string{"told", "known", "answer", "completed"} {
 		if !shown("#tried .steps", words)() {
@@ -70,7 +71,9 @@ func TestAdminMendsAFlowTriesItAndLooksAtItsExecution(t *testing.T) {
 	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+page)))
 	press(ctx, t, "#executions a")
 	execution := evaluated[string](ctx, t, `location.pathname`)
-	must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS("#events summary")), chromedp.Click(chromedp.CSS("#trigger summary")), chromedp.Click(chromedp.CSS(".steps details summary"))))
+	click(ctx, t, "#events summary")
+	click(ctx, t, "#trigger summary")
+	click(ctx, t, ".steps details summary")
 	eventually(t, time.Minute, "the events", shown("#events", "execution.completed"))
 	if !shown(".steps details[open]", "Your order … is sent.")() || !shown("#trigger", "+12025550123")() {
 		t.Errorf("the page says %q", evaluated[string](ctx, t, `document.querySelector("main").textContent`))
