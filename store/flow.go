@@ -32,6 +32,13 @@ func (s *Store) Flows(ctx context.Context) ([]Flow, error) {
 	return many[Flow](ctx, s.pool, flowRows+` order by f.name`, nil)
 }
 
+// FlowsMark is another one whenever a flow came, went, was switched or has a new version.
+func (s *Store) FlowsMark(ctx context.Context) (string, error) {
+	var mark string
+	err := s.pool.QueryRow(ctx, `select md5(coalesce(string_agg(format('%s %s %s', id, version, is_active), ',' order by id), '')) from flow`).Scan(&mark)
+	return mark, err
+}
+
 // Flow is one flow, or ErrNotFound.
 func (s *Store) Flow(ctx context.Context, id int64) (Flow, error) {
 	return one[Flow](ctx, s.pool, flowRows+` where f.id = @id`, pgx.NamedArgs{"id": id})

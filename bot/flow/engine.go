@@ -142,7 +142,6 @@ func New(o Options) *Engine {
 		o: o, store: o.Store, log: o.Log, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), news: news{wake: make(chan struct{}, 1)},
 		registry: registry{limit: o.Limit, tests: o.Tests, linger: o.Linger, entries: map[int64]*entry{}},
 	}
-	e.shelf.changes = 1 // nothing was read yet
 	e.working, e.halt = context.WithCancelCause(context.Background())
 	return e
 }

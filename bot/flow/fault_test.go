@@ -195,6 +195,52 @@ func TestWhatHappenedWhileNobodyRanIsNotPassedOver(t *testing.T) {
 	})
 }
 
+// meddler has something happen just before the engine reads what happened, once.
+type meddler struct {
+	*store.Store
+
+	once sync.Once
+	act  func()
+}
+
+func (m *meddler) EventsAfter(ctx context.Context, p store.Place, limit int) ([]store.Event, error) {
+	m.once.Do(m.act)
+	return m.Store.EventsAfter(ctx, p, limit)
+}
+
+func (m *meddler) LatestPlace(ctx context.Context) (store.Place, error) {
+	m.once.Do(m.act)
+	return m.Store.LatestPlace(ctx)
+}
+
+// What happens after a flow was stored starts it, also while the engine still believes
+// that there is none, or no other.
+func TestFlowHearsWhatHappensRightAfterItWasStored(t *testing.T) {
+	t.Parallel()
+	for name, others := range map[string]int{"the first one": 0, "another one": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t, nil)
+			h.must(h.engine.Close(t.Context()))
+			for range others {
+				h.define(`{"name": "before", "trigger": {"type": "event", "event": "provider.disabled"}, "contact": "+12025550199", "steps": [{"id": "a", "type": "text", "text": "x"}]}`)
+			}
+			e := flow.New(flow.Options{Store: &meddler{Store: h.store, act: func() {
+				h.define(`{"name": "hears", "trigger": {"type": "event", "event": "account.status"}, "steps": [{"id": "a", "type": "text", "text": "x"}]}`)
+				h.done(h.sql.Exec(t.Context(), `insert into event (type, account_id) values ('account.status', $1)`, h.account))
+			}}, Process: store.Process{ID: "next"}, AI: h.model, Lease: time.Hour})
+			h.must(e.Start(t.Context()))
+			t.Cleanup(func() { _ = e.Close(context.Background()) })
+			h.eventually("the engine has read what happened", func() bool {
+				return h.count(`select count(*) from event_cursor c where c.name = 'flows' and (c.xid, c.id) >= (select xid, id from event order by id desc limit 1)`) == 1
+			})
+			if n := h.count(`select count(*) from execution x join flow f on f.id = x.flow_id where f.name = 'hears'`); n != 1 {
+				t.Errorf("it was started %d times", n)
+			}
+		})
+	}
+}
+
 // late hears late that a wait was written down, as a paused process does.
 type late struct {
 	*store.Store

@@ -103,7 +103,6 @@ func (h *house) define(text string) store.Flow {
 	h.must(err)
 	f, err := h.store.PutFlow(h.t.Context(), d.Name, json.RawMessage(text), "test")
 	h.must(err)
-	h.engine.FlowsChanged()
 	return f
 }
 

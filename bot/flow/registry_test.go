@@ -71,6 +71,8 @@ func (q *oneExecution) FlowVersion(context.Context, int64, int) (store.Flow, err
 	return store.Flow{Definition: json.RawMessage(q.definition)}, nil
 }
 
+func (q *oneExecution) FlowsMark(context.Context) (string, error) { return "none", nil }
+
 func (q *oneExecution) Flows(context.Context) ([]store.Flow, error) { return nil, nil }
 
 func (q *oneExecution) ExecutionSteps(context.Context, int64) ([]store.ExecutionStep, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"frontdesk/store"
@@ -15,6 +16,7 @@ import (
 // library holds flows. *store.Store is the real one.
 type library interface {
 	Flows(ctx context.Context) ([]store.Flow, error)
+	FlowsMark(ctx context.Context) (string, error)
 	Flow(ctx context.Context, id int64) (store.Flow, error)
 	FlowNamed(ctx context.Context, name string) (store.Flow, error)
 	FlowVersion(ctx context.Context, id int64, version int) (store.Flow, error)
@@ -26,13 +28,12 @@ const mostShelved = 500
 // shelf keeps definitions ready: a version never changes. Active flows are read anew
 // when one of them has changed.
 type shelf struct {
-	mu      sync.Mutex
-	ready   map[version]prepared // guarded by mu
-	changes int                  // that were heard of, from 1 on; guarded by mu
+	mu    sync.Mutex
+	ready map[version]prepared // guarded by mu
 
 	reading sync.Mutex // held while active flows are read
 	active  []active   // guarded by reading
-	read    int        // changes that active knows of; guarded by reading
+	mark    string     // of the flows when active was read; guarded by reading
 }
 
 type version struct {
@@ -90,30 +91,24 @@ func (s *shelf) put(f store.Flow) (prepared, error) {
 	return d, nil
 }
 
-// FlowsChanged hears that flows are new, changed or gone.
-func (e *Engine) FlowsChanged() {
-	e.shelf.mu.Lock()
-	defer e.shelf.mu.Unlock()
-	e.shelf.changes++
-}
-
-// activeFlows are the flows that may be started, of the given trigger. Whoever asks while
-// they are read waits for that.
-func (e *Engine) activeFlows(ctx context.Context, trigger string) (some []active, err error) {
+// activeFlows are the flows of the given triggers that may be started at this moment.
+// Whoever asks while they are read waits for that.
+func (e *Engine) activeFlows(ctx context.Context, triggers ...string) (some []active, err error) {
 	e.shelf.reading.Lock()
 	defer e.shelf.reading.Unlock()
-	e.shelf.mu.Lock()
-	changes := e.shelf.changes
-	e.shelf.mu.Unlock()
-	if e.shelf.read != changes {
+	mark, err := e.store.FlowsMark(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if e.shelf.mark != mark {
 		all, err := e.readActive(ctx)
 		if err != nil {
 			return nil, err
 		}
-		e.shelf.active, e.shelf.read = all, changes // what changed meanwhile is read the next time
+		e.shelf.active, e.shelf.mark = all, mark // what changed meanwhile has another mark
 	}
 	for _, a := range e.shelf.active {
-		if a.d.Trigger.Type == trigger {
+		if slices.Contains(triggers, a.d.Trigger.Type) {
 			some = append(some, a)
 		}
 	}

@@ -112,77 +112,89 @@ func (e *Engine) wakeWaiting(ctx context.Context) error {
 }
 
 // dispatch starts the flows that what happened is a trigger of. Each event is named in
-// the execution, so that a repetition after a crash starts nothing twice.
+// the execution, so that a repetition after a crash starts nothing twice. Which flows
+// there are is read after the events: one that was there before something happened hears
+// of it.
 func (e *Engine) dispatch(ctx context.Context) error {
 	for ctx.Err() == nil {
-		byMessage, err := e.activeFlows(ctx, "message")
+		flows, err := e.listening(ctx)
 		if err != nil {
 			return err
 		}
-		byEvent, err := e.activeFlows(ctx, "event")
-		if err != nil {
-			return err
+		if len(flows) == 0 {
+			if passed, err := e.passBy(ctx); passed || err != nil {
+				return err
+			}
+			continue
 		}
-		asked := len(byMessage)+len(byEvent) > 0
-		if !asked && time.Since(e.jumped) < lookEvery {
-			return nil
-		}
-		at, err := e.place(ctx, asked)
-		if err != nil || !asked {
+		at, err := e.store.Cursor(ctx, cursorName)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		events, err := e.store.EventsAfter(ctx, at, readLimit)
 		if err != nil || len(events) == 0 {
 			return err
 		}
-		for _, v := range events {
-			if err := e.offer(ctx, v, byMessage, byEvent); err != nil {
-				return err
-			}
+		if flows, err = e.listening(ctx); err != nil {
+			return err
 		}
-		if err := e.store.MoveCursor(ctx, cursorName, events[len(events)-1].Place()); err != nil {
+		if err := e.offerAll(ctx, events, flows); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// place is how far all processes have come. While no flow asks for events, that is
-// where events are now.
-func (e *Engine) place(ctx context.Context, asked bool) (store.Place, error) {
-	at, err := e.store.Cursor(ctx, cursorName)
-	if asked && !errors.Is(err, store.ErrNotFound) {
-		return at, err
+// listening are the flows that what happens may start.
+func (e *Engine) listening(ctx context.Context) ([]active, error) {
+	return e.activeFlows(ctx, "message", "event")
+}
+
+// passBy notes now and then, while no flow listens, that all processes have come to where
+// events are now. It says false when a flow listens meanwhile.
+func (e *Engine) passBy(ctx context.Context) (passed bool, err error) {
+	if time.Since(e.jumped) < lookEvery {
+		return true, nil
 	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return at, err
+	at, err := e.store.LatestPlace(ctx)
+	if err != nil {
+		return false, err
 	}
-	if at, err = e.store.LatestPlace(ctx); err == nil {
-		err = e.store.MoveCursor(ctx, cursorName, at)
+	if flows, err := e.listening(ctx); err != nil || len(flows) > 0 {
+		return false, err
 	}
-	if err == nil {
-		e.jumped = time.Now()
+	if err := e.store.MoveCursor(ctx, cursorName, at); err != nil {
+		return false, err
 	}
-	return at, err
+	e.jumped = time.Now()
+	return true, nil
+}
+
+func (e *Engine) offerAll(ctx context.Context, events []store.Event, flows []active) error {
+	for _, v := range events {
+		if err := e.offer(ctx, v, flows); err != nil {
+			return err
+		}
+	}
+	return e.store.MoveCursor(ctx, cursorName, events[len(events)-1].Place())
 }
 
 // offer starts the flows that one event is a trigger of.
-func (e *Engine) offer(ctx context.Context, v store.Event, byMessage, byEvent []active) error {
+func (e *Engine) offer(ctx context.Context, v store.Event, flows []active) error {
 	if v.Origin == "flow" || (v.ExecutionID != nil) || byFlow(v) {
 		return nil // flows do not call each other in circles
 	}
-	if v.Type == "message.received" {
-		for _, f := range byMessage {
-			if err := e.startBy(ctx, f, v, messageTrigger(v)); err != nil {
-				return err
-			}
+	for _, f := range flows {
+		t := f.d.Trigger
+		var err error
+		switch {
+		case t.Type == "message" && v.Type == "message.received":
+			err = e.startBy(ctx, f, v, messageTrigger(v))
+		case t.Type == "event" && t.Event == v.Type:
+			err = e.startBy(ctx, f, v, eventTrigger(v))
 		}
-	}
-	for _, f := range byEvent {
-		if f.d.Trigger.Event == v.Type {
-			if err := e.startBy(ctx, f, v, eventTrigger(v)); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -254,26 +254,33 @@ func (s *Server) conversationAct(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := url.URL{Path: fmt.Sprint("/conversations/", c.ID)}
+	err = s.doWith(r, c, r.PathValue("action"))
+	switch {
+	case err == nil:
+		return seeOther(w, r, talkAddress(r, c.ID, ""))
+	case errors.Is(err, errSentBefore):
+		return seeOther(w, r, talkAddress(r, c.ID, "before"))
+	case inPlace(r):
+		return err
+	}
+	p, typed := s.problemOf(r.Context(), err), ""
+	if r.PathValue("action") == "reply" {
+		typed = r.FormValue("text")
+	}
+	return s.showTalk(w, r, p.Status, typed, p.Detail)
+}
+
+// talkAddress is where a form of the page leads back to: the page as it was open.
+func talkAddress(r *http.Request, id int64, sent string) string {
 	q := url.Values{}
 	if r.FormValue("edit") != "" {
 		q.Set("edit", "on")
 	}
-	action := r.PathValue("action")
-	switch err := s.doWith(r, c, action); {
-	case errors.Is(err, errSentBefore):
-		q.Set("sent", "before")
-	case err != nil && inPlace(r):
-		return err
-	case err != nil:
-		p, typed := s.problemOf(r.Context(), err), ""
-		if action == "reply" {
-			typed = r.FormValue("text")
-		}
-		return s.showTalk(w, r, p.Status, typed, p.Detail)
+	if sent != "" {
+		q.Set("sent", sent)
 	}
-	page.RawQuery = q.Encode()
-	return seeOther(w, r, page.String())
+	to := url.URL{Path: fmt.Sprint("/conversations/", id), RawQuery: q.Encode()}
+	return to.String()
 }
 
 var states = map[string]store.State{"takeover": store.StateHuman, "release": store.StateBot, "pause": store.StatePaused, "close": store.StateClosed}

@@ -112,9 +112,6 @@ func (w *worker) heard(b store.Bell) {
 	if b.Topic == "" || b.Topic == "knowledge" {
 		w.library.Wake()
 	}
-	if b.Topic == "" || b.Topic == "flow" {
-		w.engine.FlowsChanged()
-	}
 	if a := w.automation.Load(); a != nil {
 		a.heard(b)
 	}
