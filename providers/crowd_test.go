@@ -45,11 +45,12 @@ func TestTwoHundredTurnsAtOnceSurviveEveryFault(t *testing.T) { // alone: it tak
 	for name, fault := range sick {
 		t.Run(name, func(t *testing.T) {
 			a, b := newEndpoint(t, fault), newEndpoint(t, answers("Yes, tulips."))
-			short := patience{first: 3 * time.Second, stall: 3 * time.Second, usage: time.Second}
-			if name != "F06 silence" && name != "F07 no token" && name != "F09 stall" {
-				short = usualPatience
+			short := usualPatience
+			short.reasoning, short.usage = time.Minute, time.Minute
+			if name == "F06 silence" || name == "F07 no token" || name == "F09 stall" {
+				short.first, short.stall = 3*time.Second, 3*time.Second
 			}
-			r, s := startWith(t, short, a.row("a", 2), b.row("b", 1))
+			r, s := startWith(t, short, a.row("a", 2), b.patient("b", 1))
 			const turns = 200
 			var asking sync.WaitGroup
 			for i := range int64(turns) {

@@ -27,7 +27,7 @@ func start(t testing.TB, rows ...store.Provider) (*Registry, *shelf) {
 // startImpatient is start for tests that wait for a silence.
 func startImpatient(t testing.TB, rows ...store.Provider) (*Registry, *shelf) {
 	t.Helper()
-	return startWith(t, patience{first: 3 * time.Second, reasoning: 3 * time.Second, stall: 3 * time.Second, usage: 200 * time.Millisecond}, rows...)
+	return startWith(t, patience{first: 3 * time.Second, reasoning: time.Minute, stall: 3 * time.Second, usage: 200 * time.Millisecond}, rows...)
 }
 
 func startWith(t testing.TB, p patience, rows ...store.Provider) (*Registry, *shelf) {

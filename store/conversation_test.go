@@ -43,7 +43,7 @@ func newDeskAt(t *testing.T) (desk, *pgxpool.Pool) {
 	contact, err := s.ResolveContact(t.Context(), "77770000001", "877770000001", "")
 	must(t, err)
 	p := store.Process{ID: "p", Kind: store.KindWhatsApp, Cap: 100}
-	_, err = s.RenewLeases(t.Context(), p, 12*time.Second)
+	_, err = s.RenewLeases(t.Context(), p, time.Hour)
 	must(t, err)
 	return desk{s, a.ID, contact, p, db}, db
 }
@@ -214,7 +214,7 @@ func TestL1HundredAndFirstAccountIsRefused(t *testing.T) {
 func TestReadableCopyTakesThePlaceThatWasKeptForIt(t *testing.T) {
 	d := newDesk(t)
 	gap := d.from(number, hidden, "B")
-	gap.Kind, gap.Body, gap.Wait = store.KindUnreadable, "", time.Minute
+	gap.Kind, gap.Body, gap.Wait = store.KindUnreadable, "", time.Hour
 	d.take(t, d.from(number, hidden, "A"))
 	kept := d.take(t, gap)
 	d.take(t, d.from(number, hidden, "C"))
@@ -233,11 +233,11 @@ func TestReadableCopyTakesThePlaceThatWasKeptForIt(t *testing.T) {
 func TestReadableCopyThatComesAfterTheAnswerIsAnsweredToo(t *testing.T) {
 	d := newDesk(t)
 	gap := d.from(number, hidden, "A")
-	gap.Kind, gap.Body, gap.Wait = store.KindUnreadable, "", time.Minute
+	gap.Kind, gap.Body, gap.Wait = store.KindUnreadable, "", time.Hour
 	kept := d.take(t, gap)
 	now, err := d.Turn(t.Context(), kept.ConversationID)
 	must(t, err)
-	if now.Readable != 0 || now.DueIn < 50*time.Second {
+	if now.Readable != 0 || now.DueIn < 50*time.Minute {
 		t.Errorf("a turn for an unreadable message is due in %v, with %d messages to read", now.DueIn, now.Readable)
 	}
 	d.take(t, d.from(number, hidden, "B"))
@@ -351,6 +351,13 @@ func TestHandOffCancelsWhatTheBotHasNotBegunToSend(t *testing.T) {
 
 func TestAnswerWaitsForACustomerWhoTypesAndForTenMessagesAtMost(t *testing.T) {
 	d := newDesk(t)
+	began := time.Now()
+	stand := func(after time.Duration) { // the clock stands still: half a second decides
+		_, err := d.db.Exec(t.Context(), fmt.Sprintf(`create or replace function clock() returns timestamptz language sql stable as $$ select timestamptz '%s' $$`,
+			began.Add(after).Format(time.RFC3339Nano)))
+		must(t, err)
+	}
+	stand(0)
 	quick := d.from(number, hidden, "1")
 	quick.Wait = 2500 * time.Millisecond
 	first := d.take(t, quick)
@@ -369,15 +376,15 @@ func TestAnswerWaitsForACustomerWhoTypesAndForTenMessagesAtMost(t *testing.T) {
 	if wait, err := extend(); err != nil || wait <= 2500*time.Millisecond || wait > 4500*time.Millisecond {
 		t.Errorf("the answer waits another %v, %v; want the debounce and two seconds", wait, err)
 	}
-	must(t, d.Skew(t.Context(), 4*time.Second))
+	stand(4 * time.Second)
 	if _, err := extend(); err != nil {
 		t.Errorf("after four seconds: %v", err)
 	}
-	must(t, d.Skew(t.Context(), 8*time.Second))
+	stand(8 * time.Second)
 	if wait, err := extend(); err != nil || wait > 2*time.Second {
 		t.Errorf("after eight seconds the answer waits another %v, %v; want ten seconds in all", wait, err)
 	}
-	must(t, d.Skew(t.Context(), 11*time.Second))
+	stand(11 * time.Second)
 	if _, err := extend(); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("an answer that is due is put off: %v", err)
 	}

@@ -105,7 +105,7 @@ func (d desk) pending(t *testing.T) (ids []int64) {
 // RenewOwn keeps the account's lease although the clock was moved.
 func (d desk) RenewOwn(t *testing.T) error {
 	t.Helper()
-	_, err := d.RenewLeases(t.Context(), d.process, 12*time.Second)
+	_, err := d.RenewLeases(t.Context(), d.process, time.Hour)
 	return err
 }
 
@@ -333,14 +333,14 @@ func TestAccountThatIsBeingPairedStaysWhereItsCodeIsShown(t *testing.T) {
 	d := newDesk(t)
 	pairing, err := d.AddAccount(t.Context(), store.KindWhatsApp, "Second shop", 100)
 	must(t, err)
-	_, err = d.RenewLeases(t.Context(), d.process, 12*time.Second)
+	_, err = d.RenewLeases(t.Context(), d.process, time.Hour)
 	must(t, err)
 	_, err = d.WantPairing(t.Context(), pairing.ID, time.Minute)
 	must(t, err)
 	other := store.Process{ID: "q", Kind: store.KindWhatsApp, Cap: 100}
-	_, err = d.RenewLeases(t.Context(), other, 12*time.Second)
+	_, err = d.RenewLeases(t.Context(), other, time.Hour)
 	must(t, err)
-	h, err := d.RenewLeases(t.Context(), d.process, 12*time.Second)
+	h, err := d.RenewLeases(t.Context(), d.process, time.Hour)
 	must(t, err)
 	if len(h.Leases) != 1 || h.Leases[0].AccountID != pairing.ID {
 		t.Fatalf("the process that shows the code keeps %v, not account %d", h.Leases, pairing.ID)

@@ -147,8 +147,8 @@ func TestWhatADeadProcessHeldGoesOnElsewhereAndSendsOnce(t *testing.T) {
 	h.done(h.sql.Exec(t.Context(), `update process set seen_at = clock() - interval '2 hours' where id = 'first'`))
 	second := h.start("second", nil)
 	second.Changed()
-	h.eventually("the second process has them", func() bool {
-		return h.count(`select count(*) from execution where status = 'running' and owner = 'second'`) == 10
+	h.eventually("they are taken anew", func() bool {
+		return h.count(`select count(*) from execution where status = 'running' and epoch = 2`) == 10
 	})
 	close(h.service.hold)
 	for _, x := range all {

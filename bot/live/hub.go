@@ -59,6 +59,7 @@ type Hub struct {
 	waiting   atomic.Int64  // bytes that wait for all clients together
 	mostBytes int64         // of waiting
 	beats     beats
+	mostPace  time.Duration      // how long the pump lets those that read catch up
 	stop      context.CancelFunc // ends what runs; nil before Start
 	running   sync.WaitGroup     // pump, closeRooms and checkPasses
 	serving   sync.WaitGroup     // handlers
@@ -94,7 +95,7 @@ func New(o Options) *Hub {
 	orUsual(&o.Check, usualCheck)
 	return &Hub{
 		o: o, woken: make(chan struct{}, 1), ending: make(chan struct{}, 1), reading: make(chan struct{}, mostReads), mostBytes: mostWaitingBytes,
-		beats: usualBeats, rooms: map[Room]*room{}, clients: map[*client]struct{}{},
+		beats: usualBeats, mostPace: usualPace, rooms: map[Room]*room{}, clients: map[*client]struct{}{},
 	}
 }
 

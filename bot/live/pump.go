@@ -11,7 +11,7 @@ const (
 	batch     = 500                   // events of one read
 	pause     = 10 * time.Millisecond // between two reads, so that many words are one
 	readTime  = 10 * time.Second      // the longest read
-	mostPace  = 50 * time.Millisecond // how long the pump lets those that read catch up
+	usualPace = 50 * time.Millisecond // how long the pump lets those that read catch up
 	breath    = 2 * time.Millisecond  // between two looks whether they have
 	paceEvery = 32                    // events
 	idle      = time.Second           // between two looks while nobody follows
@@ -186,7 +186,7 @@ func (h *Hub) pace(ctx context.Context, look bool) {
 	if !look && h.waiting.Load() < h.mostBytes/2 {
 		return
 	}
-	for waited := time.Duration(0); h.crowded(waited >= mostPace); waited += breath {
+	for waited := time.Duration(0); h.crowded(waited >= h.mostPace); waited += breath {
 		if !sleep(ctx, breath) {
 			return
 		}

@@ -198,6 +198,7 @@ func TestJoiningWhileMuchHappensIsSeamless(t *testing.T) {
 	t.Parallel()
 	d := newHouse(t)
 	h, server := d.open(Options{})
+	h.mostPace = time.Minute // nobody here is slow, though the machine may be
 	id := d.execution()
 	d.happen(id, "step.started", 1, `{}`)
 	var happening sync.WaitGroup
@@ -274,6 +275,7 @@ func TestFollowerOfAllHearsEachEventOnceAndInOrder(t *testing.T) {
 	t.Parallel()
 	d := newHouse(t)
 	h, server := d.open(Options{})
+	h.mostPace = time.Minute // nobody here is slow, though the machine may be
 	p := call(t, server, "")
 	p.say(`{"op":"subscribe","room":"all"}`)
 	p.say(`{"op":"subscribe","room":"flow:%d"}`, d.flow.ID) // the same events
@@ -529,7 +531,10 @@ func TestCloseTellsEveryClientAndLeavesNothing(t *testing.T) { //nolint:parallel
 	server.Client().CloseIdleConnections()
 	http.DefaultClient.CloseIdleConnections()
 	server.Close()
-	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"))
+	eventually(t, "all goroutines have ended", func() bool {
+		return goleak.Find(before, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"),
+			goleak.IgnoreAnyFunction("github.com/jackc/puddle/v2.(*Pool[...]).initResourceValue")) == nil
+	})
 }
 
 // A client that does not answer pings is gone; one that does stays.
@@ -537,15 +542,17 @@ func TestClientThatAnswersNoPingIsGone(t *testing.T) {
 	t.Parallel()
 	d := newHouse(t)
 	h, _ := d.open(Options{})
-	h.beats.comment, h.beats.ping, h.beats.pong = 20*time.Millisecond, 200*time.Millisecond, 150*time.Millisecond
+	h.beats.comment, h.beats.ping, h.beats.pong = 20*time.Millisecond, time.Second, 8*time.Second
 	server := httptest.NewServer(doors(h))
 	t.Cleanup(server.Close)
 	p := call(t, server, "")
 	go func() { _, _, _ = p.ws.Read(context.Background()) }() // it answers
-	dead, _, err := attach(strings.TrimPrefix(server.URL, "http://"))
+	dead, lines, err := attach(strings.TrimPrefix(server.URL, "http://"))
 	must(t, err)
 	defer dead.Close()
-	eventually(t, "the dead one is gone", func() bool { return h.Stats().Rooms == 1 })
+	if said, err := readFrame(lines, make([]byte, 4096)); err != nil || !strings.Contains(string(said), "subscribed") {
+		t.Fatalf("%s, %v", said, err)
+	}
 	eventually(t, "the dead one is gone", func() bool { return h.Stats().Rooms == 0 })
 	if n := h.Stats(); n.Sockets != 1 {
 		t.Errorf("%+v", n)

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -19,11 +20,12 @@ const (
 	mostFailing  = 16 // of these, to subscriptions at which nothing arrives
 	mostEach     = 4  // to one subscription; where nothing arrives it is 1
 	mostEvents   = 500
-	leaseTime    = 30 * time.Second // of a try: its 15 s, and time to write down what came of it
+	usualTry     = 15 * time.Second
+	leaseTime    = 15 * time.Second // of a try after its time: to write down what came of it
 	lookEvery    = time.Second
 	tidyEvery    = time.Minute
 	mostDropped  = 1000
-	writeTime    = 5 * time.Second
+	writeTime    = 14 * time.Second // within the lease
 )
 
 // deliveries is what the deliverer reads and writes. *store.Store is the real one.
@@ -46,6 +48,8 @@ type DelivererOptions struct {
 	Process   string
 	PublicURL string // of this installation, without a slash at its end
 	Log       *slog.Logger
+
+	Try time.Duration // how long a receiver may take; 0: 15 s
 }
 
 // Deliverer tells subscriptions what happened: each event at least once, with the same
@@ -57,6 +61,7 @@ type Deliverer struct {
 	process   string
 	publicURL string
 	log       *slog.Logger
+	tryTime   time.Duration
 
 	woken chan struct{} // something happened
 	freed chan struct{} // a place is free, or the next of a conversation may go
@@ -86,7 +91,7 @@ type DelivererStats struct {
 // NewDeliverer returns a deliverer that delivers once it is started.
 func NewDeliverer(o DelivererOptions) *Deliverer {
 	d := &Deliverer{
-		store: o.Store, process: o.Process, publicURL: o.PublicURL, log: o.Log,
+		store: o.Store, process: o.Process, publicURL: o.PublicURL, log: o.Log, tryTime: cmp.Or(o.Try, usualTry),
 		woken: make(chan struct{}, 1), freed: make(chan struct{}, 1), busy: map[int64]int{},
 	}
 	if d.log == nil {
@@ -223,7 +228,7 @@ func (d *Deliverer) room() store.DeliveryClaim {
 	busy := make(map[int64]int, len(d.busy))
 	maps.Copy(busy, d.busy)
 	return store.DeliveryClaim{
-		Process: d.process, Lease: leaseTime, Free: mostUnderWay - d.underWay(), Failing: mostFailing - d.failing, Each: mostEach, Busy: busy,
+		Process: d.process, Lease: d.tryTime + leaseTime, Free: mostUnderWay - d.underWay(), Failing: mostFailing - d.failing, Each: mostEach, Busy: busy,
 	}
 }
 

@@ -146,9 +146,7 @@ func TestFailedDeliveryFollowsTheScheduleAndDies(t *testing.T) {
 	if len(ids) != 1 {
 		t.Errorf("ten tries had %d ids", len(ids))
 	}
-	if s := d.Stats(); s.Failed != 10 || s.Dead != 1 || s.Arrived != 0 {
-		t.Errorf("stats: %+v", s)
-	}
+	h.until("all is counted", func() bool { s := d.Stats(); return s.Failed == 10 && s.Dead == 1 && s.Arrived == 0 })
 }
 
 func TestConversationKeepsItsOrderUntilTheThirdFailure(t *testing.T) {
@@ -343,7 +341,7 @@ func TestHangingReceiversDoNotDelayOthers(t *testing.T) {
 	}
 	r := h.receiver(nil)
 	h.subscribe(r, "*")
-	d := h.deliver(h.Store)
+	d := h.deliver(h.Store, func(o *webhook.DelivererOptions) { o.Try = 10 * time.Minute })
 	h.exec(`insert into event (type, execution_id) select 'x', n from generate_series(1, 100) as n`)
 	r.wait(100)
 	h.until("all but those that hang have ended", func() bool { return d.Stats().UnderWay == 12 })
@@ -392,7 +390,7 @@ func TestCloseCutsOffAndTheNextStartDelivers(t *testing.T) {
 	d := h.deliver(h.Store)
 	h.write("77770000001", "A", "hello")
 	first := r.wait(1)[0]
-	within, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	within, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	must(t, d.Close(within))
 	must(t, d.Close(within))
@@ -422,8 +420,10 @@ func TestCloseLeavesNothingRunning(t *testing.T) {
 	must(t, d.Close(t.Context()))
 	way.CloseIdleConnections()
 	r.CloseClientConnections()
-	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"),
-		goleak.IgnoreAnyFunction("github.com/jackc/puddle/v2.(*Pool[...]).initResourceValue"))
+	h.until("all goroutines have ended", func() bool {
+		return goleak.Find(before, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"),
+			goleak.IgnoreAnyFunction("github.com/jackc/puddle/v2.(*Pool[...]).initResourceValue")) == nil
+	})
 }
 
 func TestErasedMessageHasNoBody(t *testing.T) {
@@ -522,12 +522,16 @@ func (h *house) subscribe(r *receiver, events ...string) (store.Subscription, st
 }
 
 // deliver starts a deliverer as one more process.
-func (h *house) deliver(s records) *webhook.Deliverer {
+func (h *house) deliver(s records, change ...func(*webhook.DelivererOptions)) *webhook.Deliverer {
 	h.t.Helper()
-	d := webhook.NewDeliverer(webhook.DelivererOptions{
+	o := webhook.DelivererOptions{
 		Store: s, HTTP: h.client, Process: store.NewMessageID(), PublicURL: "https://desk.example.org",
 		Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	d := webhook.NewDeliverer(o)
 	must(h.t, d.Start(h.t.Context()))
 	h.t.Cleanup(func() { must(h.t, d.Close(context.Background())) })
 	return d

@@ -487,9 +487,10 @@ func TestCallersBeyondThoseWhoMayWaitAreToldWhereToLook(t *testing.T) {
 
 // The server's own times end neither a slow upload nor a wait.
 func TestServersTimesEndNothing(t *testing.T) {
+	t.Parallel()
 	b := newBooth(t, Options{}, Target{ID: "open", Sync: true})
 	server := httptest.NewUnstartedServer(b)
-	server.Config.ReadTimeout, server.Config.WriteTimeout = 300*time.Millisecond, 300*time.Millisecond
+	server.Config.ReadTimeout, server.Config.WriteTimeout = 5*time.Second, 5*time.Second
 	server.Start()
 	defer server.Close()
 	for n, slow := range []bool{true, false} {
@@ -498,7 +499,7 @@ func TestServersTimesEndNothing(t *testing.T) {
 			r, w := io.Pipe()
 			go func() {
 				w.Write([]byte("slow"))
-				time.Sleep(450 * time.Millisecond)
+				time.Sleep(5500 * time.Millisecond)
 				w.Write([]byte("ly"))
 				w.Close()
 			}()
@@ -508,7 +509,7 @@ func TestServersTimesEndNothing(t *testing.T) {
 			for b.Stats().Waiting == 0 {
 				time.Sleep(time.Millisecond)
 			}
-			time.Sleep(450 * time.Millisecond)
+			time.Sleep(5500 * time.Millisecond)
 			b.desk.end(int64(n+1), Receipt{Status: "completed"})
 		}()
 		answer, err := http.Post(server.URL+"/webhook/open", "image/png", body)

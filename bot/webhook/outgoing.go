@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	tryTime    = 15 * time.Second
 	mostIgnore = 4 << 10 // of an answer, which nobody reads; what it has beyond costs its connection
 	mostSaid   = 300     // bytes of why a try failed
 )
@@ -80,7 +79,7 @@ type outcome struct {
 
 // post makes one try. Only a 2xx within its time says that the delivery arrived.
 func (d *Deliverer) post(ctx context.Context, c store.ClaimedDelivery) outcome {
-	within, cancel := context.WithTimeout(ctx, tryTime)
+	within, cancel := context.WithTimeout(ctx, d.tryTime)
 	defer cancel()
 	q, err := d.request(within, c)
 	if err != nil {
@@ -88,7 +87,7 @@ func (d *Deliverer) post(ctx context.Context, c store.ClaimedDelivery) outcome {
 	}
 	a, err := d.http.Do(q)
 	if err != nil {
-		return outcome{says: noAnswer(within, err)}
+		return outcome{says: d.noAnswer(within, err)}
 	}
 	defer a.Body.Close()
 	_, _ = io.CopyN(io.Discard, a.Body, mostIgnore)
@@ -136,9 +135,9 @@ func (d *Deliverer) request(ctx context.Context, c store.ClaimedDelivery) (*http
 
 // noAnswer says why a receiver could not be asked, without its address, which may hold a
 // key.
-func noAnswer(within context.Context, err error) string {
+func (d *Deliverer) noAnswer(within context.Context, err error) string {
 	if errors.Is(within.Err(), context.DeadlineExceeded) {
-		return fmt.Sprintf("the receiver did not answer within %v", tryTime)
+		return fmt.Sprintf("the receiver did not answer within %v", d.tryTime)
 	}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err

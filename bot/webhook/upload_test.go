@@ -328,7 +328,7 @@ func TestWhoSendsTooSlowlyGivesUpItsPlace(t *testing.T) {
 			if strings.HasPrefix(name, "text") {
 				kind = "text/plain"
 			}
-			fmt.Fprintf(conn, "POST /webhook/open HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\nfew", kind)
+			fmt.Fprintf(conn, "POST /webhook/open HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 1000000\r\n\r\nfew", kind)
 			if c.drip {
 				go func() {
 					for t.Context().Err() == nil {
@@ -358,7 +358,7 @@ func TestBodyThatBreaksOffLeavesNothing(t *testing.T) {
 	server := serve(t, b)
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
 	noError(t, err)
-	fmt.Fprint(conn, "POST /webhook/open HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nfew")
+	fmt.Fprint(conn, "POST /webhook/open HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\nfew")
 	for b.Stats().SpoolBytes != 3 {
 		time.Sleep(time.Millisecond)
 	}

@@ -74,7 +74,7 @@ func within(err error, dir string) error {
 // in dir; ok says whether there is one that answers.
 func Join(ctx context.Context, dir, name string) (dsn string, ok bool) {
 	s := &Server{dir: dir}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second) // one that is not there says so at once
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.DSN(name))
 	if err != nil {
