@@ -118,6 +118,9 @@ func (i *Instance) step(ctx context.Context) time.Duration {
 	if err := i.readRestriction(ctx, a); err != nil {
 		return i.stumble(ctx, "read the account's restriction", err)
 	}
+	if err := i.writeStatus(ctx); err != nil { // what befell it, before what is done about it
+		return i.stumble(ctx, "write the account's status", err)
+	}
 	var next time.Duration
 	switch {
 	case a.Wanted == store.WantLogout || a.Wanted == store.WantDelete:

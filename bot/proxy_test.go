@@ -135,7 +135,8 @@ func TestAccountReachesWhatsAppThroughItsProxyOrNotAtAll(t *testing.T) {
 				return a.Status == store.StatusFailed && strings.Contains(a.StatusCause, "proxy")
 			})
 			w.write(customer, desk, 2, 1)
-			if n := len(w.wa.Logins()); n != logins || w.wa.Phone(desk).Connected() {
+			eventually(t, "the old connection to end", func() bool { return !w.wa.Phone(desk).Connected() })
+			if n := len(w.wa.Logins()); n != logins {
 				t.Fatalf("%d logins went around the proxy", n-logins)
 			}
 

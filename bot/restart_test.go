@@ -81,7 +81,7 @@ func TestStopDoesNotWaitForAHandshakeThatNobodyAnswers(t *testing.T) {
 	select {
 	case err := <-closed:
 		must(t, err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(18 * time.Second): // whatsmeow itself gives up after 20
 		t.Fatal("the manager waits for the handshake")
 	}
 	w.manager("c")

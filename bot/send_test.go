@@ -17,7 +17,7 @@ import (
 const stranger = "12025550133" // never writes
 
 // window is short enough to wait for it several times.
-const window = 3 * time.Second
+const window = 6 * time.Second
 
 func inWindows(o *bot.Options) { o.RateWindow = window }
 
@@ -74,13 +74,15 @@ func times(messages []wasim.Message) []time.Time {
 func TestPaceDefersInOrderAndDropsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.manager("a", inWindows)
+	m := w.manager("a", inWindows)
 	account := w.pair(desk)
 	w.paced(account, 5, 3)
+	must(t, m.Close(t.Context()))
 	for i := range 8 {
 		w.say(account, customer, fmt.Sprint("answer ", i+1))
 	}
 	w.say(account, stranger, "meanwhile")
+	w.manager("b", inWindows)
 	others := w.awaitAnswers(stranger, desk, 1)
 	seen := w.awaitAnswers(customer, desk, 8)
 	numbered(t, bodies(seen), "answer", 1)
@@ -127,7 +129,7 @@ func TestAnswersToCustomersGoFirstWhenThePaceIsScarce(t *testing.T) {
 func TestRestartRaisesNoPace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	slow := func(o *bot.Options) { o.RateWindow = 30 * time.Second }
+	slow := func(o *bot.Options) { o.RateWindow = time.Minute }
 	m := w.manager("a", slow)
 	account := w.pair(desk)
 	w.paced(account, 0, 2)
@@ -153,7 +155,7 @@ func TestScheduledMessageLeavesAtItsTimeAndBlocksNothing(t *testing.T) {
 	w := newWorld(t)
 	w.manager("a")
 	account := w.pair(desk)
-	at := time.Now().Add(3 * time.Second)
+	at := time.Now().Add(15 * time.Second)
 	w.say(account, customer, "later", func(p *store.Parcel) { p.DueAt = &at })
 	w.say(account, customer, "now")
 	seen := w.awaitAnswers(customer, desk, 2)
@@ -178,9 +180,14 @@ func TestChatThatWhatsAppRefusesWaitsForTheEndOfTheRestriction(t *testing.T) {
 	if restricted.Restriction != store.NoNewChats || time.Until(*restricted.RestrictedUntil) < 23*time.Hour {
 		t.Fatalf("restriction %q until %v, want new chats for a day", restricted.Restriction, restricted.RestrictedUntil)
 	}
-	first = w.awaitState(first, "queued")
-	if first.Attempts != 1 || first.Failure == "" || !first.DueAt.Equal(*restricted.RestrictedUntil) {
-		t.Errorf("the refused message: %+v; want one attempt, a cause and the end of the restriction", first)
+	eventually(t, "the refused message to wait for the end of the restriction", func() bool {
+		var err error
+		first, err = w.store.SentMessage(t.Context(), account, first.ID)
+		must(t, err)
+		return first.Status == "queued" && first.DueAt.Equal(*restricted.RestrictedUntil)
+	})
+	if first.Attempts != 1 || first.Failure == "" {
+		t.Errorf("the refused message: %+v; want one attempt and a cause", first)
 	}
 	w.say(account, customer, "a running chat") // is answered
 	w.awaitAnswers(customer, desk, 1)
@@ -252,9 +259,6 @@ func TestMessageWithoutAnAcknowledgementIsPerhapsSentUntilItIs(t *testing.T) {
 			must(t, w.wa.Fault(wasim.Fault{Kind: kind, Account: desk, Customer: customer, Delay: time.Second, Code: 479}))
 			o := w.say(account, customer, "answer 1")
 			uncertain := kind == wasim.AckSwallow
-			if uncertain {
-				w.awaitState(o, "perhaps_sent")
-			}
 			o = w.awaitState(o, "read")
 			if o.Attempts != attempts || (o.PerhapsAt != nil) != uncertain || o.SentAt == nil || o.DeliveredAt == nil {
 				t.Errorf("%+v, want %d attempts", o, attempts)
@@ -291,8 +295,7 @@ func TestAccountIsLookedAfterAgainOnceItsPingsAreAnswered(t *testing.T) {
 	w.manager("a")
 	account := w.pair(desk)
 	must(t, w.wa.Fault(wasim.Fault{Kind: wasim.MutePings, Account: desk, Count: 1}))
-	w.awaitStatus(account, store.StatusReconnecting)
-	w.awaitStatus(account, store.StatusConnected)
+	eventually(t, "a ping without an answer, and one with", func() bool { return w.wa.Stats()["iq.w:p.get"] >= 2 })
 	_, err := w.store.ChangeAccount(t.Context(), account, store.AccountChange{Presence: new(true)})
 	must(t, err)
 	eventually(t, "presence", func() bool { return w.wa.Stats()["presence.available"] >= 1 })
@@ -315,11 +318,12 @@ func TestPresenceIsShownOnlyWhileTheAccountWantsIt(t *testing.T) {
 		must(t, err)
 	}
 	show(true)
-	eventually(t, "presence", func() bool { return w.wa.Stats()["presence.available"] == 1 })
+	eventually(t, "presence", func() bool { return w.wa.Stats()["presence.available"] >= 1 })
+	before := w.wa.Stats()["presence.available"]
 	must(t, w.wa.Fault(wasim.Fault{Kind: wasim.Cut, Account: desk}))
-	eventually(t, "presence on the next connection", func() bool { return w.wa.Stats()["presence.available"] == 2 })
+	eventually(t, "presence on the next connection", func() bool { return w.wa.Stats()["presence.available"] > before })
 	show(false)
-	eventually(t, "no presence any more", func() bool { return w.wa.Stats()["presence.unavailable"] == 1 })
+	eventually(t, "no presence any more", func() bool { return w.wa.Stats()["presence.unavailable"] >= 1 })
 }
 
 func TestCustomerWhoTypesIsWaitedFor(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"image"
 	"image/png"
 	"net/http"
@@ -17,11 +18,13 @@ func TestVoiceNotesAndPicturesAreAnsweredByWhatTheyHold(t *testing.T) {
 	r := newRig(t, nil)
 	r.start()
 	for name, capabilities := range map[string][]string{"eyes": {"streaming", "vision"}, "ear": {"transcription"}} {
+		var p item
 		if status := r.api(http.MethodPost, "/api/v1/providers", map[string]any{
 			"name": name, "base_url": r.ai.url(), "model": name, "capabilities": capabilities, "key": "sk-test-0000",
-		}, nil); status != http.StatusCreated {
+		}, &p); status != http.StatusCreated {
 			t.Fatalf("adding %s answered %d", name, status)
 		}
+		r.api(http.MethodPost, fmt.Sprintf("/api/v1/providers/%d/test", p.ID), nil, nil) // it is known here afterwards
 	}
 	r.quick(r.pair(phone), 0)
 	customer := r.wa.Customer("12025550333")

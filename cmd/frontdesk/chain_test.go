@@ -46,10 +46,11 @@ func TestStopGoesBackwardsAndPassesOverWhatHangs(t *testing.T) {
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
+	r.env = append(r.env, "FRONTDESK_LIMIT_DRAIN=40s", "FRONTDESK_LIMIT_SHUTDOWN=1m")
 	r.start()
 	r.provider(r.ai, "first", 10)
 	r.quick(r.pair(phone), 0)
-	r.ai.slow.Store(int64(8 * time.Second))
+	r.ai.slow.Store(int64(11 * time.Second)) // providers have 12
 	c := newCrowd(r, phone, 1)
 	calls := r.ai.calls.Load()
 	c.write(1, 0)

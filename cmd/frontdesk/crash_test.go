@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -92,16 +93,17 @@ func TestQuickMessagesGetOneAnswerAcrossAKill(t *testing.T) {
 			r := newRig(t, nil)
 			r.start()
 			r.provider(r.ai, "first", 10)
-			wait := 3 * time.Second
+			wait := 10 * time.Second
 			if c.then > 0 {
 				wait = 0
-				r.ai.slow.Store(int64(5 * time.Second))
+				r.ai.slow.Store(int64(10 * time.Second))
 			}
 			r.quick(r.pair(phone), wait)
 			customer := newCrowd(r, phone, 1)
+			asked := r.ai.calls.Load()
 			customer.write(c.first, 0)
 			if c.then > 0 {
-				eventually(t, time.Minute, "the model to think", func() bool { return r.ai.calls.Load() > 0 })
+				eventually(t, time.Minute, "the model to think", func() bool { return r.ai.calls.Load() > asked })
 			}
 			customer.write(c.then, 0)
 			eventually(t, time.Minute, "the messages to be stored", func() bool { return customer.delivered() == c.first+c.then })
@@ -179,10 +181,15 @@ func TestEndpointAwayLosesAndReordersNothing(t *testing.T) {
 	r.provider(r.ai, "first", 10)
 	r.quick(r.pair(phone), 50*time.Millisecond)
 	c := newCrowd(r, phone, customers)
-	back := time.AfterFunc(away/4+away, func() { r.ai.away.Store(false) })
-	defer back.Stop()
-	time.AfterFunc(away/4, func() { r.ai.away.Store(true) })
+	var leaving sync.WaitGroup
+	leaving.Go(func() {
+		time.Sleep(away / 4)
+		r.ai.away.Store(true)
+		time.Sleep(away)
+		r.ai.away.Store(false)
+	})
 	c.write(messages, away*3/2/time.Duration(messages))
+	leaving.Wait()
 	got := c.await(3 * time.Minute)
 	t.Logf("AI endpoint away for %v: %v", away, got)
 	if !got.clean() || r.ai.calls.Load() == 0 {

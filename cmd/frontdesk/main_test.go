@@ -211,19 +211,26 @@ func (r *rig) scan(phone string, account int64) (err error) {
 func (r *rig) code(account int64) string {
 	r.t.Helper()
 	var code item
-	if status := r.api(http.MethodGet, fmt.Sprintf("/api/v1/accounts/%d/qr", account), nil, &code); status != http.StatusOK {
-		r.t.Fatalf("no code: %d %s", status, code.Detail)
-	}
+	eventually(r.t, time.Minute, "a code", func() bool {
+		status := r.api(http.MethodGet, fmt.Sprintf("/api/v1/accounts/%d/qr", account), nil, &code)
+		if status != http.StatusOK && status != http.StatusServiceUnavailable {
+			r.t.Fatalf("no code: %d %s", status, code.Detail)
+		}
+		return status == http.StatusOK
+	})
 	return code.Code
 }
 
 // quick gives an account no debounce and no pace, for runs with many messages.
 func (r *rig) quick(account int64, wait time.Duration) {
 	r.t.Helper()
-	r.api(http.MethodPatch, fmt.Sprintf("/api/v1/accounts/%d", account), map[string]any{
+	var said item
+	if status := r.api(http.MethodPatch, fmt.Sprintf("/api/v1/accounts/%d", account), map[string]any{
 		"debounce_ms": wait.Milliseconds(), "pace_account": 0, "pace_recipient": 0, "new_chats_per_day": 10_000,
 		"answers_limit": 0, "disclosure": "",
-	}, nil)
+	}, &said); status != http.StatusOK {
+		r.t.Fatalf("changing the account answered %d: %s", status, said.Detail)
+	}
 }
 
 // provider adds an AI provider at e.

@@ -58,7 +58,9 @@ func TestTheOriginalChecksOfWebhooks(t *testing.T) {
 		return status == http.StatusNoContent
 	})
 	t.Run("1,000 requests, 50 at a time: 100 pass", func(t *testing.T) {
-		if got := hail(t, from(3), address, 1000, 50); got[202] != 100 || got[429] != 900 {
+		began := time.Now()
+		got := hail(t, from(3), address, 1000, 50)
+		if most := 100 * (1 + int(time.Since(began)/time.Minute)); got[202] < 100 || got[202] > most || got[202]+got[429] != 1000 {
 			t.Errorf("answers %v, want 100 × 202 and 900 × 429", got)
 		}
 	})
@@ -222,17 +224,17 @@ func TestAnExecutionIsFollowedLive(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	r.start()
-	path := r.put(`{"name": "slow", "trigger": {"type": "webhook"}, "steps": [{"id": "a", "type": "text", "text": "x"}, {"id": "pause", "type": "wait", "for": "1s"},
+	path := r.put(`{"name": "slow", "trigger": {"type": "webhook"}, "steps": [{"id": "a", "type": "text", "text": "x"}, {"id": "pause", "type": "wait", "for": "5s"},
 		{"id": "answer", "type": "respond", "status": 201, "body": {"said": "{{steps.a.text}}"}}]}`)
+	r.api(http.MethodGet, "/api/v1/flows", nil, nil) // for the token
+	ctx := deadline(t, 2*time.Minute)
+	ws, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(r.address, "http")+"/ws", &websocket.DialOptions{HTTPHeader: http.Header{"X-Api-Key": {r.token}}})
+	must(t, err)
+	defer ws.CloseNow()
 	status, said := called(t, from(30), http.MethodPost, r.address+path, "", nil)
 	if status != 202 {
 		t.Fatalf("answered %d: %v", status, said)
 	}
-	r.api(http.MethodGet, "/api/v1/flows", nil, nil) // for the token
-	ctx := deadline(t, time.Minute)
-	ws, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(r.address, "http")+"/ws", &websocket.DialOptions{HTTPHeader: http.Header{"X-Api-Key": {r.token}}})
-	must(t, err)
-	defer ws.CloseNow()
 	must(t, ws.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"op": "subscribe", "room": "execution:%v"}`, said["execution_id"])))
 	types := followed(ctx, t, ws, "execution.completed")
 	for _, want := range []string{"subscribed", "step.completed", "execution.waiting", "execution.resumed", "execution.completed"} {
@@ -243,9 +245,10 @@ func TestAnExecutionIsFollowedLive(t *testing.T) {
 	if _, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(r.address, "http")+"/ws", nil); err == nil {
 		t.Error("a stranger may follow")
 	}
-	if status, said := called(t, from(30), http.MethodPost, r.address+path+"?test=true", "", nil); status != 201 || said["said"] != "x" {
-		t.Errorf("a test was answered %d: %v", status, said)
-	}
+	eventually(t, time.Minute, "a test to be answered", func() bool { // 202 when it takes longer than ten seconds
+		status, said := called(t, from(30), http.MethodPost, r.address+path+"?test=true", "", nil)
+		return status == 201 && said["said"] == "x"
+	})
 }
 
 // followed are the types of events up to the last one.
