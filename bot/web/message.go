@@ -80,13 +80,18 @@ func (s *Server) sendMessage(ctx context.Context, in *newMessage) (*sentResponse
 	if err != nil {
 		return nil, err
 	}
-	out := &sentResponse{Body: SentMessage{ID: o.ID, WaID: o.WaID, Status: o.Status}}
-	if replayed {
-		out.Replayed = "true"
-	} else {
+	if !replayed {
 		s.o.Queued(in.ID, o.ConversationID)
 	}
-	return out, nil
+	return sentOf(o, replayed), nil
+}
+
+func sentOf(o store.Outbound, replayed bool) *sentResponse {
+	sent := &sentResponse{Body: SentMessage{ID: o.ID, WaID: o.WaID, Status: o.Status}}
+	if replayed {
+		sent.Replayed = "true"
+	}
+	return sent
 }
 
 // parcel is what the request wants sent: exactly one thing.

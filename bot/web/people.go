@@ -60,11 +60,7 @@ func (s *Server) replyAsPerson(ctx context.Context, in *newReply) (*sentResponse
 	if err != nil {
 		return nil, err
 	}
-	sent := &sentResponse{Body: SentMessage{ID: o.ID, WaID: o.WaID, Status: o.Status}}
-	if replayed {
-		sent.Replayed = "true"
-	}
-	return sent, nil
+	return sentOf(o, replayed), nil
 }
 
 // reply sends what a person wrote, who has the conversation then. A key that is not ""

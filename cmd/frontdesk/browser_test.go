@@ -45,8 +45,9 @@ func browse(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestStrangerSignsInAndIsAnsweredOnTryIt(t *testing.T) {
-	t.Parallel()
+// newCustomer is a sandbox with somebody signed in who is about to write as a customer.
+func newCustomer(t *testing.T) (*rig, context.Context) {
+	t.Helper()
 	r := newSandbox(t)
 	ctx := browse(t)
 	signIn(ctx, t, r)
@@ -54,6 +55,19 @@ func TestStrangerSignsInAndIsAnsweredOnTryIt(t *testing.T) {
 		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
 		return evaluated[bool](ctx, t, `document.querySelector("#text") !== null`)
 	})
+	return r, ctx
+}
+
+// shown says whether a part of the page has these words now.
+func shown(ctx context.Context, t *testing.T, where, words string) func() bool {
+	return func() bool {
+		return strings.Contains(evaluated[string](ctx, t, fmt.Sprintf(`document.querySelector(%q)?.textContent ?? ""`, where)), words)
+	}
+}
+
+func TestStrangerSignsInAndIsAnsweredOnTryIt(t *testing.T) {
+	t.Parallel()
+	r, ctx := newCustomer(t)
 	answer := `.bubble:not(.out):not(.typing) .text`
 	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Are you open on Sunday?\r"), chromedp.WaitVisible(chromedp.CSS(answer))))
 	if said := evaluated[string](ctx, t, "document.querySelector('"+answer+"').textContent"); !strings.Contains(said, "demo") || !strings.Contains(said, "Are you open on Sunday?") {
@@ -125,13 +139,7 @@ func TestAdminAddsAProviderTriesItAndPutsItFirst(t *testing.T) {
 
 func TestPersonTakesAConversationFromTheBotAndGivesItBack(t *testing.T) {
 	t.Parallel()
-	r := newSandbox(t)
-	ctx := browse(t)
-	signIn(ctx, t, r)
-	eventually(t, time.Minute, "the sandbox's account", func() bool {
-		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
-		return evaluated[bool](ctx, t, `document.querySelector("#text") !== null`)
-	})
+	r, ctx := newCustomer(t)
 	answer := `.bubble:not(.out):not(.typing) .text`
 	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Is there a table for four?\r"), chromedp.WaitVisible(chromedp.CSS(answer))))
 	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/conversations")))
@@ -153,18 +161,15 @@ func TestPersonTakesAConversationFromTheBotAndGivesItBack(t *testing.T) {
 		t.Errorf("the note was added, and %q is still in the form", left)
 	}
 	page := evaluated[string](ctx, t, `location.pathname`)
-	shown := func(words string) func() bool {
-		return func() bool { return strings.Contains(evaluated[string](ctx, t, `document.body.textContent`), words) }
-	}
-	eventually(t, time.Minute, "the reply on the page", shown("Yes, by the window."))
+	eventually(t, time.Minute, "the reply on the page", shown(ctx, t, "body", "Yes, by the window."))
 	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
-	eventually(t, time.Minute, "the reply on the customer's phone", shown("Yes, by the window."))
+	eventually(t, time.Minute, "the reply on the customer's phone", shown(ctx, t, "body", "Yes, by the window."))
 	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Thank you!\r")))
 	eventually(t, time.Minute, "the thanks on the customer's phone", func() bool {
 		return strings.Contains(evaluated[string](ctx, t, `document.querySelector("#phone").textContent`), "Thank you!") && evaluated[string](ctx, t, `document.querySelector("#text").value`) == ""
 	})
 	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+page)))
-	eventually(t, time.Minute, "the customer's thanks", shown("Thank you!"))
+	eventually(t, time.Minute, "the customer's thanks", shown(ctx, t, "body", "Thank you!"))
 	if body := evaluated[string](ctx, t, `document.querySelector("#talk").textContent`); strings.Count(body, "demo") > 1 || !strings.Contains(body, "A person answers; the bot stays silent") {
 		t.Errorf("the page says %q", body)
 	}
@@ -174,7 +179,7 @@ func TestPersonTakesAConversationFromTheBotAndGivesItBack(t *testing.T) {
 			t.Errorf("%s is %d pixels wide on a phone of 390", page, width)
 		}
 	}
-	if !shown("What")() || !shown("Are you open")() && !shown("Is there a table for four?")() {
+	if !shown(ctx, t, "body", "What")() || !shown(ctx, t, "body", "Are you open")() && !shown(ctx, t, "body", "Is there a table for four?")() {
 		t.Error("the page of a message does not show its prompt")
 	}
 	shoot(ctx, t, r, "/conversations", page, page+"/messages/1")
@@ -190,34 +195,23 @@ func TestPersonTakesAConversationFromTheBotAndGivesItBack(t *testing.T) {
 // picture of that moment, and what was typed is there afterwards.
 func TestOpenPageSaysThatNobodyAnswersAndGoesOnAfterwards(t *testing.T) {
 	t.Parallel()
-	r := newSandbox(t)
-	ctx := browse(t)
-	signIn(ctx, t, r)
-	eventually(t, time.Minute, "the sandbox's account", func() bool {
-		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
-		return evaluated[bool](ctx, t, `document.querySelector("#text") !== null`)
-	})
+	r, ctx := newCustomer(t)
 	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Is there a table for four?\r"), chromedp.WaitVisible(chromedp.CSS(".bubble:not(.out, .typing)"))))
 	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/conversations")))
 	press(ctx, t, ".inbox a")
 	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Yes, by the window.")))
-	shown := func(where, words string) func() bool {
-		return func() bool {
-			return strings.Contains(evaluated[string](ctx, t, fmt.Sprintf(`document.querySelector(%q)?.textContent ?? ""`, where)), words)
-		}
-	}
 	const old, unsure = "What you see may be old", "What you sent may not have arrived"
 	eventually(t, time.Minute, "the page to say that it may be old", func() bool {
 		r.killPostgres()
 		evaluated[bool](ctx, t, `htmx.trigger("#talk", "changed", {}, false) || true`)
 		for end := time.Now().Add(time.Second); time.Now().Before(end); {
-			if shown("#problem", old)() {
+			if shown(ctx, t, "#problem", old)() {
 				return true
 			}
 		}
 		return false
 	})
-	if !shown("#talk", "Is there a table for four?")() {
+	if !shown(ctx, t, "#talk", "Is there a table for four?")() {
 		t.Errorf("the conversation is gone from its page: %q", evaluated[string](ctx, t, `document.querySelector("main").textContent`))
 	}
 	picture(ctx, t, "away-1200.jpg")
@@ -226,7 +220,7 @@ func TestOpenPageSaysThatNobodyAnswersAndGoesOnAfterwards(t *testing.T) {
 	evaluated[bool](ctx, t, `(window.online = window.fetch, window.fetch = () => Promise.reject(new TypeError("no network")), true)`)
 	evaluated[bool](ctx, t, `(document.addEventListener("htmx:error", ({ detail }) => { window.missed ||= detail.ctx.request.method === "GET"; }), true)`)
 	click(ctx, t, ".write button")
-	eventually(t, time.Minute, "the page to say that it is not known whether the reply arrived", shown("#problem", unsure))
+	eventually(t, time.Minute, "the page to say that it is not known whether the reply arrived", shown(ctx, t, "#problem", unsure))
 	evaluated[bool](ctx, t, `htmx.trigger("#talk", "changed", {}, false) || true`)
 	eventually(t, time.Minute, "a renewal to fail as well", func() bool { return evaluated[bool](ctx, t, `window.missed === true`) })
 	evaluated[bool](ctx, t, `(window.fetch = window.online, true)`)
@@ -234,25 +228,19 @@ func TestOpenPageSaysThatNobodyAnswersAndGoesOnAfterwards(t *testing.T) {
 	eventually(t, time.Minute, "the page to renew itself", func() bool {
 		return evaluated[bool](ctx, t, `document.querySelector("#talk form[action$='/pause']") === null`)
 	})
-	if words := evaluated[string](ctx, t, `document.querySelector("#text").value`); words != "Yes, by the window." || !shown("#problem", unsure)() {
+	if words := evaluated[string](ctx, t, `document.querySelector("#text").value`); words != "Yes, by the window." || !shown(ctx, t, "#problem", unsure)() {
 		t.Errorf("of the reply, %q is left in its form, and the page says %q", words, evaluated[string](ctx, t, `document.querySelector("#problem").textContent`))
 	}
 	click(ctx, t, ".write button")
-	eventually(t, time.Minute, "the reply on the page", shown("#talk", "Yes, by the window."))
+	eventually(t, time.Minute, "the reply on the page", shown(ctx, t, "#talk", "Yes, by the window."))
 	eventually(t, time.Minute, "the notice to go", func() bool { return evaluated[string](ctx, t, `document.querySelector("#problem").textContent`) == "" })
 	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
-	eventually(t, time.Minute, "the reply on the customer's phone", shown("#phone", "Yes, by the window."))
+	eventually(t, time.Minute, "the reply on the customer's phone", shown(ctx, t, "#phone", "Yes, by the window."))
 }
 
 func TestPersonApprovesWhatTheBotWouldSay(t *testing.T) {
 	t.Parallel()
-	r := newSandbox(t)
-	ctx := browse(t)
-	signIn(ctx, t, r)
-	eventually(t, time.Minute, "the sandbox's account", func() bool {
-		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
-		return evaluated[bool](ctx, t, `document.querySelector("#text") !== null`)
-	})
+	r, ctx := newCustomer(t)
 	must(t, chromedp.Do(ctx,
 		chromedp.Navigate(r.address+"/accounts/1/house"), chromedp.SetValue(chromedp.CSS("select[name=answering]"), "approve"),
 	))
@@ -284,13 +272,7 @@ func TestPersonApprovesWhatTheBotWouldSay(t *testing.T) {
 
 func TestAdminReplaysAnAnswerWithAnotherPersona(t *testing.T) {
 	t.Parallel()
-	r := newSandbox(t)
-	ctx := browse(t)
-	signIn(ctx, t, r)
-	eventually(t, time.Minute, "the sandbox's account", func() bool {
-		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
-		return evaluated[bool](ctx, t, `document.querySelector("#text") !== null`)
-	})
+	r, ctx := newCustomer(t)
 	must(t, chromedp.Do(ctx, chromedp.SendKeys(chromedp.CSS("#text"), "Is there a table for four?\r"), chromedp.WaitVisible(chromedp.CSS(".bubble:not(.out, .typing)"))))
 	must(t, chromedp.Do(ctx,
 		chromedp.Navigate(r.address+"/accounts/1/replay"), chromedp.SetValue(chromedp.CSS("textarea[name=persona]"), "A pirate."),

@@ -14,9 +14,7 @@ import (
 
 func TestAdminTellsAnotherSystemAndWatchesWhatArrives(t *testing.T) {
 	t.Parallel()
-	r := newSandbox(t)
-	ctx := browse(t)
-	signIn(ctx, t, r)
+	r, ctx := newCustomer(t)
 	var ill atomic.Bool
 	var calls atomic.Int64
 	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -25,18 +23,9 @@ func TestAdminTellsAnotherSystemAndWatchesWhatArrives(t *testing.T) {
 		}
 	}))
 	t.Cleanup(shop.Close)
-	shown := func(where, words string) func() bool {
-		return func() bool {
-			return strings.Contains(evaluated[string](ctx, t, fmt.Sprintf(`document.querySelector(%q)?.textContent ?? ""`, where)), words)
-		}
-	}
 	say := func(words string) {
 		evaluated[bool](ctx, t, fmt.Sprintf(`fetch("/try", {method: "POST", body: new URLSearchParams({text: %q})}) && true`, words))
 	}
-	eventually(t, time.Minute, "the sandbox's account", func() bool {
-		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/try")))
-		return evaluated[bool](ctx, t, `document.querySelector("#text") !== null`)
-	})
 	must(t, chromedp.Do(ctx,
 		chromedp.Navigate(r.address+"/deliveries"), chromedp.SendKeys(chromedp.CSS("input[name=label]"), "Shop"),
 		chromedp.SendKeys(chromedp.CSS("input[name=url]"), shop.URL+"/hooks/frontdesk"), chromedp.Click(chromedp.CSS("input[value='message.*']")),
@@ -49,14 +38,14 @@ func TestAdminTellsAnotherSystemAndWatchesWhatArrives(t *testing.T) {
 	press(ctx, t, "#subscriptions h2 a")
 	page := evaluated[string](ctx, t, `location.pathname`)
 	say("Are you open on Sunday?")
-	failed, arrived := shown("#deliveries", "the receiver answered 500"), shown("#deliveries", "The receiver answered 200") // five seconds later
+	failed, arrived := shown(ctx, t, "#deliveries", "the receiver answered 500"), shown(ctx, t, "#deliveries", "The receiver answered 200") // five seconds later
 	eventually(t, time.Minute, "the first failure to be shown by itself", func() bool { return failed() || arrived() })
 	eventually(t, time.Minute, "the delivery to be shown by itself", arrived)
 	press(ctx, t, "#deliveries .steps button")
-	eventually(t, time.Minute, "all to arrive", shown("#deliveries", "Nothing waits."))
+	eventually(t, time.Minute, "all to arrive", shown(ctx, t, "#deliveries", "Nothing waits."))
 	ill.Store(true)
 	say("And on Monday?")
-	eventually(t, time.Minute, "a failure beside what arrived", shown("#deliveries", "Nothing has arrived since"))
+	eventually(t, time.Minute, "a failure beside what arrived", shown(ctx, t, "#deliveries", "Nothing has arrived since"))
 	var other item
 	r.api(http.MethodPost, "/api/v1/subscriptions", map[string]any{
 		"url": "https://hooks.a-service-with-a-rather-long-name.eu-central-1.shops.example/frontdesk", "events": []string{"conversation.answered_by_person", "*"},

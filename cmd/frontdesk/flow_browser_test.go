@@ -18,14 +18,9 @@ func TestAdminMendsAFlowTriesItAndLooksAtItsExecution(t *testing.T) {
 	r := newSandbox(t)
 	ctx := browse(t)
 	signIn(ctx, t, r)
-	shown := func(where, words string) func() bool {
-		return func() bool {
-			return strings.Contains(evaluated[string](ctx, t, fmt.Sprintf(`document.querySelector(%q)?.textContent ?? ""`, where)), words)
-		}
-	}
 	eventually(t, time.Minute, "the sandbox's examples", func() bool {
 		must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/flows")))
-		return shown("main", "order-update")()
+		return shown(ctx, t, "main", "order-update")()
 	})
 	const definition = "textarea[name=definition]"
 	must(t, chromedp.Do(ctx, chromedp.Navigate(r.address+"/flows?example=order-update"), chromedp.WaitVisible(chromedp.CSS(definition))))
@@ -34,7 +29,7 @@ func TestAdminMendsAFlowTriesItAndLooksAtItsExecution(t *testing.T) {
 		chromedp.SetValue(chromedp.CSS(definition), strings.Replace(text, "steps.told.wa_id", "steps.tell.wa_id", 1)),
 		chromedp.Click(chromedp.CSS("#new form > .beside button")), chromedp.WaitVisible(chromedp.CSS("#new .problems")),
 	))
-	if !shown("#new .problems", "/steps/2/body/wa_id")() || !strings.Contains(evaluated[string](ctx, t, `document.querySelector("`+definition+`").value`), "steps.tell.wa_id") {
+	if !shown(ctx, t, "#new .problems", "/steps/2/body/wa_id")() || !strings.Contains(evaluated[string](ctx, t, `document.querySelector("`+definition+`").value`), "steps.tell.wa_id") {
 		t.Errorf("the page says %q", evaluated[string](ctx, t, `document.querySelector("#new").textContent`))
 	}
 	for _, width := range []int64{390, 1200} {
@@ -47,13 +42,13 @@ func TestAdminMendsAFlowTriesItAndLooksAtItsExecution(t *testing.T) {
 	press(ctx, t, "#new form > .beside button")
 	click(ctx, t, "#try form button")
 	must(t, chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("#tried .steps"))))
-	eventually(t, time.Minute, "the steps to complete", shown("#tried", "It is done."))
+	eventually(t, time.Minute, "the steps to complete", shown(ctx, t, "#tried", "It is done."))
 	for _, words := range []string{"told", "known", "answer", "completed"} {
-		if !shown("#tried .steps", words)() {
+		if !shown(ctx, t, "#tried .steps", words)() {
 			t.Errorf("the steps do not show %q", words)
 		}
 	}
-	eventually(t, time.Minute, "the list of executions to renew itself", shown("#executions", "completed"))
+	eventually(t, time.Minute, "the list of executions to renew itself", shown(ctx, t, "#executions", "completed"))
 	page := evaluated[string](ctx, t, `location.pathname`)
 	for _, width := range []int64{390, 1200} {
 		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 844)))
@@ -74,8 +69,8 @@ func TestAdminMendsAFlowTriesItAndLooksAtItsExecution(t *testing.T) {
 	click(ctx, t, "#events summary")
 	click(ctx, t, "#trigger summary")
 	click(ctx, t, ".steps details summary")
-	eventually(t, time.Minute, "the events", shown("#events", "execution.completed"))
-	if !shown(".steps details[open]", "Your order … is sent.")() || !shown("#trigger", "+12025550123")() {
+	eventually(t, time.Minute, "the events", shown(ctx, t, "#events", "execution.completed"))
+	if !shown(ctx, t, ".steps details[open]", "Your order … is sent.")() || !shown(ctx, t, "#trigger", "+12025550123")() {
 		t.Errorf("the page says %q", evaluated[string](ctx, t, `document.querySelector("main").textContent`))
 	}
 	picture(ctx, t, "execution-open-1200.jpg")
