@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -87,7 +88,10 @@ func (s *Server) reply(ctx context.Context, c store.ConversationSummary, text, q
 		return o, false, err
 	}
 	s.o.Queued(c.AccountID, o.ConversationID)
-	return o, replayed, s.store.ChangeConversation(ctx, c.ID, store.ConversationChange{SeenSeq: &c.LastSeq})
+	if err := s.store.ChangeConversation(ctx, c.ID, store.ConversationChange{SeenSeq: &c.LastSeq}); err != nil { // the reply leaves all the same
+		s.log.WarnContext(ctx, "Conversation not marked as seen", slog.Int64("conversation", c.ID), slog.Any("error", err))
+	}
+	return o, replayed, nil
 }
 
 type changedConversation struct {

@@ -231,6 +231,16 @@ func TestOpenPageSaysThatNobodyAnswersAndGoesOnAfterwards(t *testing.T) {
 	if words := evaluated[string](ctx, t, `document.querySelector("#text").value`); words != "Yes, by the window." || !shown(ctx, t, "#problem", unsure)() {
 		t.Errorf("of the reply, %q is left in its form, and the page says %q", words, evaluated[string](ctx, t, `document.querySelector("#problem").textContent`))
 	}
+	const key = `document.querySelector(".write [name=key]").value`
+	before := evaluated[string](ctx, t, key)
+	evaluated[bool](ctx, t, `(window.fetch = async () => new Response("<p class=notice>Something went wrong</p>", { status: 500, headers: {
+		"Frontdesk-Page": "yes", "Hx-Retarget": "#problem", "Hx-Reselect": ".notice", "Hx-Reswap": "innerMorph" } }), true)`)
+	click(ctx, t, ".write button")
+	eventually(t, time.Minute, "the page to say what went wrong", shown(ctx, t, "#problem", "Something went wrong"))
+	if after := evaluated[string](ctx, t, key); after != before {
+		t.Error("what may have arrived is sent again under another key")
+	}
+	evaluated[bool](ctx, t, `(window.fetch = window.online, true)`)
 	click(ctx, t, ".write button")
 	eventually(t, time.Minute, "the reply on the page", shown(ctx, t, "#talk", "Yes, by the window."))
 	eventually(t, time.Minute, "the notice to go", func() bool { return evaluated[string](ctx, t, `document.querySelector("#problem").textContent`) == "" })

@@ -1,8 +1,8 @@
 // What is sent without leaving the page. A form with data-empties is emptied of what
 // arrived, not of what was typed meanwhile. When nobody answers, the page stays as it is
-// and says so above, and what was sent may be sent again: its key is the same until there
-// is an answer. What a renewal reports, the next good one takes back; what was reported
-// of a form stays until a form arrives.
+// and says so above, and what was sent may be sent again: its key is the same until an
+// answer says what came of it. What a renewal reports, the next good one takes back; what
+// was reported of a form stays until a form arrives.
 (() => {
   const old = "frontdesk does not answer at the moment. What you see may be old; it renews itself when there is an answer.";
   const unsure = "frontdesk did not answer. What you sent may not have arrived; your words are still here.";
@@ -42,7 +42,7 @@
       event.preventDefault();
       return silence(ctx);
     }
-    if (request.form?.elements.key) request.form.elements.key.value = newKey();
+    if (response.status < 500 && request.form?.elements.key) request.form.elements.key.value = newKey(); // else it may have done its work
     if (of.has("Hx-Retarget")) { // it brings its own words
       if (kept(request)) return event.preventDefault();
       place().dataset.from = request.method;
